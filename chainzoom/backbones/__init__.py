@@ -1,0 +1,1 @@
+"""Super-resolution backbones, one file each; ``base`` holds the protocol."""

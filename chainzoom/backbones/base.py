@@ -1,0 +1,54 @@
+"""What the chain knows of a super-resolution backbone: a callable plus facts.
+
+A backbone enlarges a picture by a fixed factor, possibly steered by words. Devices, precision, tiling and memory are its own affair.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from chainzoom.images import Image
+from chainzoom.weights import Weights
+
+
+@dataclass(frozen=True, slots=True)
+class BackboneFacts:
+    """What a backbone is and needs.
+
+    name        registry name, e.g. ``realesrgan``
+    scale       enlargement of one call (integer >= 1)
+    multiple    height and width of the input must be multiples of this (1: any)
+    min_size    smallest height and width of the input in pixels
+    uses_prompt whether ``prompt`` changes the output
+    stochastic  whether ``seed`` changes the output
+    input       ``lowres``: takes (h, w), gives (h*scale, w*scale). ``upscaled``: wants its input already enlarged
+                by ``scale`` with bicubic interpolation and gives the same size back (OSEDiff)
+    weights     every weight file that shaped the output
+    """
+
+    name: str
+    scale: int = 4
+    multiple: int = 1
+    min_size: int = 1
+    uses_prompt: bool = False
+    stochastic: bool = False
+    input: str = "lowres"
+    weights: tuple[Weights, ...] = field(default=())
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """A super-resolution network or interpolation."""
+
+    @property
+    def facts(self) -> BackboneFacts:
+        """The backbone's facts; constant over its life."""
+        ...
+
+    def upscale(self, image: Image, prompt: str = "", *, seed: int = 0) -> Image:
+        """Enlarge ``image`` (H, W, 3 float32 in [0, 1]); the same arguments give the same bytes on the same hardware.
+
+        The result is float32 in [0, 1]; its size is the input's times ``facts.scale`` (``lowres``) or the input's (``upscaled``).
+        """
+        ...

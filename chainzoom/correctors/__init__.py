@@ -1,0 +1,1 @@
+"""What a step is corrected with: colour and consistency."""

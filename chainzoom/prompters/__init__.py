@@ -1,0 +1,1 @@
+"""Prompters, one file each; ``base`` holds the protocol."""
