@@ -49,7 +49,7 @@ def clip(image: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def to_uint8(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Round (never truncate) [0, 1] to 0..255."""
-    return np.rint(np.clip(image, 0, 1) * np.float32(255)).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(image, 0, 1) * np.float32(255)), dtype=np.uint8)
 
 
 def to_uint16(image: NDArray[np.float32]) -> NDArray[np.uint16]:
