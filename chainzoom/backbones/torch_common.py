@@ -1,0 +1,126 @@
+"""What the torch backbones share: optional imports, precisions, tensors from pictures and back, seeded noise, out-of-memory errors."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from chainzoom.errors import BackendError, ImageError, MissingExtraError, OptionError
+from chainzoom.images import Image, clip
+
+try:
+    import torch as torch
+except ModuleNotFoundError as missing:
+    raise MissingExtraError("this backbone", "torch", "diffusion") from missing
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+MEMORY_MODES = ("fast", "balanced", "low")
+
+
+def require(package: str, needed_by: str, extra: str = "diffusion") -> Any:
+    """Import an optional package; MissingExtraError with the install line when it is not there."""
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as missing:
+        raise MissingExtraError(needed_by, package.partition(".")[0], extra) from missing
+
+
+def parse_dtype(name: str) -> torch.dtype:
+    """``float32``, ``bfloat16`` or ``float16`` as torch's type."""
+    if name not in DTYPES:
+        raise OptionError(f"dtype must be one of {', '.join(DTYPES)}, not {name!r}")
+    return DTYPES[name]
+
+
+def parse_device(name: str) -> torch.device:
+    """A device that exists here: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ..."""
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise OptionError(f"device {name!r} is not known to torch; use cpu, cuda or cuda:0") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise OptionError(f"device {name!r} was asked for, but torch {torch.__version__} sees no CUDA device; use --device cpu")
+    return device
+
+
+def parse_choice(option: str, value: str, choices: Sequence[str]) -> str:
+    """``value`` when it is one of ``choices``; OptionError otherwise."""
+    if value not in choices:
+        raise OptionError(f"{option} must be one of {', '.join(choices)}, not {value!r}")
+    return value
+
+
+def to_tensor(images: Sequence[Image]) -> torch.Tensor:
+    """Pictures (H, W, 3) in [0, 1] of one size to a float32 tensor (B, 3, H, W) in [-1, 1]."""
+    shapes = {image.shape for image in images}
+    if len(shapes) != 1:
+        raise ImageError(f"a batch needs pictures of one size, got {sorted(shapes)}")
+    shape = next(iter(shapes))
+    if len(shape) != 3 or shape[2] != 3:
+        raise ImageError(f"expected (H, W, 3), got {shape}")
+    batch = np.stack([np.asarray(image, dtype=np.float32) for image in images])
+    return torch.from_numpy(np.ascontiguousarray(batch.transpose(0, 3, 1, 2))) * 2 - 1
+
+
+def to_images(tensor: torch.Tensor) -> list[Image]:
+    """A tensor (B, 3, H, W) in [-1, 1] to pictures (H, W, 3) float32 clipped to [0, 1]. NaN raises BackendError."""
+    array = tensor.detach().float().cpu().numpy().transpose(0, 2, 3, 1) * np.float32(0.5) + np.float32(0.5)
+    if not np.isfinite(array).all():
+        raise BackendError("the network answered NaN or infinity; use dtype bfloat16 or float32 instead of float16")
+    return [clip(np.ascontiguousarray(image)) for image in array]
+
+
+def pad_to_multiple(tensor: torch.Tensor, multiple: int) -> torch.Tensor:
+    """Grow (B, C, H, W) at the bottom and right until both sides divide by ``multiple``: mirrored, or edge repeated when too small."""
+    height, width = tensor.shape[-2:]
+    down, right = -height % multiple, -width % multiple
+    if not (down or right):
+        return tensor
+    mode = "reflect" if down < height and right < width else "replicate"
+    return torch.nn.functional.pad(tensor, (0, right, 0, down), mode=mode)
+
+
+def seeded_noise(shape: Sequence[int], seeds: Sequence[int]) -> torch.Tensor:
+    """Standard normal float32 noise (B, ...), one seed a row; drawn on the CPU, so every device starts from the same numbers."""
+    rows = [torch.randn(tuple(shape), generator=torch.Generator("cpu").manual_seed(seed % 2**64)) for seed in seeds]
+    return torch.stack(rows)
+
+
+@contextmanager
+def out_of_memory_advice(backbone: str, memory: str) -> Iterator[None]:
+    """Turn the device's out-of-memory error into a BackendError that names the next setting to try."""
+    try:
+        yield
+    except RuntimeError as error:  # torch's OutOfMemoryError is one; some devices raise the bare class
+        if not (isinstance(error, torch.cuda.OutOfMemoryError) or "out of memory" in str(error).lower()):
+            raise
+        after = {"fast": "use --memory balanced", "balanced": "use --memory low"}
+        remedy = after.get(memory, "use a smaller --size (and close other programs on this device)")
+        first = str(error).partition("\n")[0].partition(". ")[0]
+        raise BackendError(f"{backbone} ran out of device memory with --memory {memory} ({first}); {remedy}") from error
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """No progress bars or chatter from diffusers and transformers while weights load; their own settings come back afterwards."""
+    loggers = [
+        importlib.import_module(f"{name}.utils.logging")
+        for name in ("transformers", "diffusers")
+        if importlib.util.find_spec(name) is not None
+    ]
+    before = [(module, module.get_verbosity(), module.is_progress_bar_enabled()) for module in loggers]
+    for module in loggers:
+        module.set_verbosity_error()
+        module.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for module, verbosity, bars in before:
+            module.set_verbosity(verbosity)
+            if bars:
+                module.enable_progress_bar()
