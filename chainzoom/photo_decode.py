@@ -26,7 +26,7 @@ from chainzoom import png_chunks
 from chainzoom.errors import ImageError, MissingExtraError
 
 FORMATS = "JPEG, PNG, TIFF, WebP, AVIF, BMP, GIF or HEIC"
-_PILLOW_FORMATS = ("JPEG", "MPO", "PNG", "TIFF", "WEBP", "AVIF", "BMP", "DIB", "GIF")
+_PILLOW_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "AVIF", "TIFF")
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 _ORIENTATION, _BITS, _PHOTOMETRIC, _PLANAR = 0x0112, 258, 262, 284
 _DECODER = threading.Lock()
@@ -136,7 +136,6 @@ def _decode_with_pillow(path: Path, file: BufferedReader, sha256: str, max_pixel
     notes = []
     if getattr(image, "is_animated", False) and image.format != "MPO":
         notes.append("several frames or pages: the first is used")
-    orientation = _orientation(image, notes)
     tags: dict[int, Any] = dict(getattr(image, "tag_v2", {}))
     mode, rawmode = image.mode, _rawmode(image)
     bits = tags.get(_BITS, (8,))
@@ -166,8 +165,7 @@ def _decode_with_pillow(path: Path, file: BufferedReader, sha256: str, max_pixel
         if part is not None:
             file.seek(0)
             part.load()
-    if image.format == "TIFF":
-        orientation = 1  # Pillow turns TIFF pictures itself while it loads them
+    orientation = _orientation(image, tags, notes)
     transparency = image.info.get("transparency") if layout in ("grey16", "pair") else None
     return Decoded(
         high=image,
@@ -194,17 +192,18 @@ def _profile(image: PILImage.Image) -> bytes | None:
     return profile if isinstance(profile, bytes) else None
 
 
-def _orientation(image: PILImage.Image, notes: list[str]) -> int:
+def _orientation(image: PILImage.Image, tags: dict[int, Any], notes: list[str]) -> int:
+    """The turn still to be made, 1..8; asked after loading, because PNG may hold EXIF behind its pixels and TIFF is turned by then."""
     try:
         value = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # EXIF blocks are often malformed; the picture is still good
         notes.append("EXIF data cannot be read; orientation taken as normal")
-        return 1
-    if not isinstance(value, int) or not 1 <= value <= 8:
-        return 1
-    if value > 1:
-        notes.append(f"EXIF orientation {value} applied")
-    return value
+        value = 1
+    left = value if isinstance(value, int) and 1 <= value <= 8 else 1
+    noted = tags.get(_ORIENTATION, left)
+    if noted in range(2, 9):
+        notes.append(f"EXIF orientation {noted} applied")
+    return left
 
 
 def _tiles(image: PILImage.Image) -> list[Any]:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from html import escape
-from importlib import metadata
 
+from chainzoom.version import __version__
 from chainzoom.weights import Weights
 
 ALGORITHMICALLY_ENHANCED = "http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicallyEnhanced"
@@ -19,14 +19,6 @@ EDITED_WITH_GENERATIVE_AI = "http://cv.iptc.org/newscodes/digitalsourcetype/comp
 
 NAMESPACE = "https://chainzoom.invalid/ns/1.0/"
 """XML namespace of the ``chainzoom:`` properties: a name only, nothing is served there."""
-
-
-def software() -> str:
-    """The program and its version, e.g. ``chainzoom 0.1.0``."""
-    try:
-        return f"chainzoom {metadata.version('chainzoom')}"
-    except metadata.PackageNotFoundError:
-        return "chainzoom"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +43,7 @@ class Provenance:
     seed: int | None = None
     synthesised_from: float | None = None
     generative: bool = False
-    software: str = field(default_factory=software)
+    software: str = f"chainzoom {__version__}"
 
 
 def sentence(p: Provenance) -> str:
