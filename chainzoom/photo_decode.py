@@ -28,6 +28,15 @@ from chainzoom.errors import ImageError, MissingExtraError
 FORMATS = "JPEG, PNG, TIFF, WebP, AVIF, BMP, GIF or HEIC"
 _PILLOW_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "AVIF", "TIFF")
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+_SIGNATURES = (
+    (b"\xff\xd8\xff", 0, "JPEG"),
+    (png_chunks.SIGNATURE, 0, "PNG"),
+    (b"II*\0", 0, "TIFF"),
+    (b"MM\0*", 0, "TIFF"),
+    (b"WEBP", 8, "WebP"),
+    (b"ftypavi", 4, "AVIF"),
+    (b"GIF8", 0, "GIF"),
+)
 _ORIENTATION, _BITS, _PHOTOMETRIC, _PLANAR = 0x0112, 258, 262, 284
 _DECODER = threading.Lock()
 
@@ -77,10 +86,14 @@ def decode(path: Path, *, max_pixels: int, min_side: int) -> Decoded:
                 return _decode_with_pillow(path, file, sha256, max_pixels, min_side)
         except (ImageError, MissingExtraError):
             raise
-        except (PILImage.DecompressionBombError, MemoryError) as error:
-            raise ImageError(f"{path} is too large: expected at most {max_pixels} pixels and memory for them; shrink it first") from error
+        except PILImage.DecompressionBombError as error:
+            raise ImageError(f"{path} claims far too many pixels: expected at most {max_pixels} in all; shrink it first") from error
+        except MemoryError as error:
+            raise ImageError(f"{path} does not fit: expected enough memory for all its pixels at 8 or 16 bits; shrink it first") from error
         except UnidentifiedImageError as error:
-            raise ImageError(f"{path} is no picture: expected {FORMATS}, got {_describe(start)}; convert it first") from error
+            raise ImageError(
+                f"{path} is no picture that can be read: expected {FORMATS}, got {_describe(start)}; convert it first"
+            ) from error
         except Exception as error:  # decoders meet hostile bytes and raise nearly anything
             reason = " ".join(str(error).split())[:160] or type(error).__name__
             raise ImageError(f"{path} is damaged: expected a whole {FORMATS} file, got '{reason}'; get a fresh copy") from error
@@ -141,9 +154,7 @@ def _decode_with_pillow(path: Path, file: BufferedReader, sha256: str, max_pixel
     bits = tags.get(_BITS, (8,))
     deep = rawmode.rstrip("BLNR").endswith(";16")
     if mode in ("I", "F") or mode.startswith(("I;32", "F;")):
-        raise ImageError(
-            f"{path} holds {mode}-mode samples (float or 32-bit): expected 8 or 16 bits per channel; convert it to 16-bit TIFF or PNG"
-        )
+        raise ImageError(f"{path} holds float or 32-bit samples ({mode}): expected 8 or 16 bits per channel; convert it to 16-bit PNG")
     layout: Layout = "plain"
     low, premultiplied = None, False
     if mode.startswith("I;16"):
@@ -255,6 +266,9 @@ def _decode_heic(path: Path, file: BufferedReader, sha256: str, max_pixels: int,
 
 
 def _describe(start: bytes) -> str:
+    for signature, offset, name in _SIGNATURES:
+        if start[offset:].startswith(signature):
+            return f"a damaged or unsupported {name} file"
     if all(byte in b"\t\n\r" or byte >= 32 for byte in start):
         return "what looks like text"
     return f"a file that starts with {start[:8].hex(' ')}"

@@ -31,7 +31,7 @@ def test_mode_follows_umask(tmp_path: Path) -> None:
 def test_failure_keeps_the_old_file(tmp_path: Path, failure: type[BaseException]) -> None:
     target = tmp_path / "a.mp4"
     target.write_bytes(b"old")
-    with pytest.raises(failure), atomic_path(target) as part:
+    with pytest.raises(failure), atomic_path(target) as part:  # noqa: PT012
         assert part.suffix == ".mp4"
         assert part.parent == tmp_path
         part.write_bytes(b"half")

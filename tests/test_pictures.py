@@ -22,7 +22,7 @@ def noise(height: int, width: int, channels: int = 3) -> np.ndarray:
 
 
 def smooth(height: int, width: int) -> np.ndarray:
-    y, x = np.mgrid[0:1 : height * 1j, 0:1 : width * 1j].astype(np.float32)
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j].astype(np.float32)
     return np.stack((x, y, (x + y) / 2), axis=-1)
 
 

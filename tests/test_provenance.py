@@ -62,7 +62,7 @@ def test_packet_is_framed_as_xmp() -> None:
 @pytest.mark.parametrize(
     ("prompt", "kept"),
     [
-        ("a <b> & \"c\" ]]> '", "a <b> & \"c\" ]]> '"),
+        ('a <b> & "c" ]]> \'', 'a <b> & "c" ]]> \''),
         ("né 猫 🐈", "né 猫 🐈"),
         ("bell\x07 null\x00 esc\x1b c1\x85\x9f", "bell null esc c1"),
         ("lone \ud800 end", "lone end"),
