@@ -136,7 +136,7 @@ def enlarge(backbone: Backbone, crop: Image, prompt: str, seed: int) -> Image:
     given = crop
     if facts.input == "upscaled":
         given = clip(resize(crop, (width * facts.scale, height * facts.scale), "bicubic"))
-    padded = [max(facts.min_size, -(-side // facts.multiple) * facts.multiple) for side in given.shape[:2]]
+    padded = [-(-max(side, facts.min_size) // facts.multiple) * facts.multiple for side in given.shape[:2]]
     extra = (padded[0] - given.shape[0], padded[1] - given.shape[1])
     if any(extra):
         given = np.pad(given, ((0, extra[0]), (0, extra[1]), (0, 0)), mode="edge")

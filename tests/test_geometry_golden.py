@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from chainzoom.backbones.interpolation import Bicubic
 
 from chainzoom import Chain
-from chainzoom.backbones.interpolation import Bicubic
 from chainzoom.images import to_uint8
 from chainzoom.regions import Move
 from chainzoom.step import advance
