@@ -44,10 +44,12 @@ COLOURS = {
 """Colour names and what they mean, as 8-bit sRGB; a pixel takes the nearest one in OKLab."""
 
 _LMS = np.array(
-    [[0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566], [0.0883024619, 0.2817188376, 0.6299787005]]
+    [[0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566], [0.0883024619, 0.2817188376, 0.6299787005]],
+    np.float32,
 )
 _LAB = np.array(
-    [[0.2104542553, 0.7936177850, -0.0040720468], [1.9779984951, -2.4285922050, 0.4505937099], [0.0259040371, 0.7827717662, -0.8086757660]]
+    [[0.2104542553, 0.7936177850, -0.0040720468], [1.9779984951, -2.4285922050, 0.4505937099], [0.0259040371, 0.7827717662, -0.8086757660]],
+    np.float32,
 )
 _CHROMA_WEIGHT = 1.5
 """Hue and chroma count more than lightness when a colour is named: shading changes lightness."""
@@ -55,9 +57,9 @@ _CHROMA_WEIGHT = 1.5
 
 def oklab(image: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     """sRGB-encoded (..., 3) in [0, 1] -> OKLab (L in [0, 1], a, b) by Ottosson's matrices."""
-    rgb = np.clip(image, 0, 1)
+    rgb = np.clip(image.astype(np.float32, copy=False), 0, 1)
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    return np.asarray(np.cbrt(linear @ _LMS.T) @ _LAB.T, dtype=np.float32)
+    return np.asarray(np.cbrt(linear @ _LMS.T) @ _LAB.T)
 
 
 def colours(image: Image, least: float = 0.15, most: int = 3) -> Tags:
