@@ -1,0 +1,38 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/.light
+	$(BIN)/chainzoom zoom examples/cat.png --at 0.36,0.38 --to 256 --out demo-out --overwrite
+	@echo
+	@echo "The pictures are in $(CURDIR)/demo-out: open index.html, strip.png or zoom.mp4."
+
+test: $(VENV)/.full lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.full
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.full
+	$(BIN)/python benchmarks/run_all.py
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "chainzoom needs Python 3.11 or later; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.light: pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --quiet --editable .
+	@touch $@
+
+$(VENV)/.full: pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --quiet --editable '.[dev,all]'
+	@touch $@ $(VENV)/.light
+
+clean:
+	rm -rf $(VENV) demo-out
