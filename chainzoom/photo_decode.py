@@ -154,7 +154,7 @@ def _decode_with_pillow(path: Path, file: BufferedReader, sha256: str, max_pixel
     bits = tags.get(_BITS, (8,))
     deep = rawmode.rstrip("BLNR").endswith(";16")
     if mode in ("I", "F") or mode.startswith(("I;32", "F;")):
-        raise ImageError(f"{path} holds float or 32-bit samples ({mode}): expected 8 or 16 bits per channel; convert it to 16-bit PNG")
+        raise ImageError(f"{path} holds signed, float or 32-bit samples: expected 8 or 16 bits per channel; convert it to 16-bit PNG")
     layout: Layout = "plain"
     low, premultiplied = None, False
     if mode.startswith("I;16"):

@@ -183,7 +183,7 @@ def test_profile_of_another_kind_is_noted(tmp_path: Path) -> None:
 
 
 def test_cmyk_without_a_profile(tmp_path: Path) -> None:
-    picture = PILImage.fromarray(ramp(4), "CMYK")
+    picture = PILImage.frombytes("CMYK", SIZE, ramp(4).tobytes())
     picture.save(tmp_path / "a.tif")
     photo = Photo.open(tmp_path / "a.tif")
     np.testing.assert_array_equal(whole(photo), from_uint(np.asarray(picture.convert("RGB"))))

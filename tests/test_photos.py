@@ -5,6 +5,7 @@ import io
 import os
 import struct
 import sys
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -205,6 +206,14 @@ def test_transparent_colour_of_16_bits(tmp_path: Path, channels: int) -> None:
     np.testing.assert_array_equal(whole(photo), grey3(array) if channels == 1 else from_uint(array))
 
 
+def test_stereo_jpegs_of_phones_give_their_first_picture(tmp_path: Path) -> None:
+    views = [PILImage.new("RGB", (W, H), colour) for colour in ((255, 0, 0), (0, 0, 255))]
+    views[0].save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=views[1:], quality=95)
+    photo = Photo.open(tmp_path / "a.jpg")
+    assert np.abs(whole(photo) - np.float32([1, 0, 0])).max() < 3 / 255
+    assert photo.notes == ()
+
+
 def test_animations_give_their_first_frame(tmp_path: Path) -> None:
     frames = [PILImage.new("RGB", (W, H), colour) for colour in ("red", "blue")]
     for name in ("a.gif", "a.webp"):
@@ -269,6 +278,19 @@ def test_equals_resampling_the_whole_in_float(tmp_path: Path, kernel: Kernel, si
     np.testing.assert_array_equal(photo.read((0, 0, W, H), size, kernel), clip(resize(from_uint(array), size, kernel)))
     region = (10.25, 8.5, 30.75, 21.125)
     np.testing.assert_allclose(photo.read(region, size, kernel), clip(resize(from_uint(array), size, kernel, region)), atol=2e-6)
+
+
+def test_the_whole_is_never_held_in_float(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    PILImage.new("RGB", (1500, 1000)).save(tmp_path / "a.png")
+    photo = Photo.open(tmp_path / "a.png")
+    monkeypatch.setattr(photos, "_BAND_PIXELS", 1 << 15)
+    tracemalloc.start()
+    try:
+        photo.read((0, 0, 1500, 1000), (64, 43))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1500 * 1000 * 3 * 4 / 5
 
 
 def test_the_kernel_sees_past_the_region(tmp_path: Path) -> None:
@@ -359,7 +381,7 @@ def float_tiff() -> bytes:
         ("claims.png", lambda: b"\x89PNG\r\n\x1a\n" + struct.pack(">I4s", 2**31 - 1, b"IHDR"), "damaged: .*truncated"),
         ("one.png", lambda: encode_png(np.zeros((1, 1, 3), np.float32)), "has 1 x 1 pixels: expected at least 16 on each side"),
         ("thin.png", lambda: encode_png(np.zeros((15, 99, 3), np.float32)), "has 99 x 15 pixels"),
-        ("float.tif", float_tiff, "float or 32-bit samples"),
+        ("float.tif", float_tiff, "signed, float or 32-bit samples"),
         ("planes.tif", lambda: tiff(ints(3, 16), "<", {284: (2,)}), "separate colour planes|damaged"),
     ],
 )
@@ -403,6 +425,7 @@ def test_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_limits_are_ours_and_pillows_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     PILImage.fromarray(ints(3)).save(tmp_path / "a.png")
     monkeypatch.setattr(PILImage, "MAX_IMAGE_PIXELS", W * H // 4)
+    monkeypatch.setattr(photos, "_BAND_PIXELS", W)  # a crop is far below Pillow's limit, as with real photos
     whole(Photo.open(tmp_path / "a.png", max_pixels=W * H))
     assert PILImage.MAX_IMAGE_PIXELS == W * H // 4
     with pytest.raises(ImageError, match=f"expected at most {W * H - 1}"):
