@@ -46,9 +46,9 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise OutputError(f"cannot read {path}: {error.strerror}; is {folder} the folder of a run?") from None
     except ValueError:
         raise OutputError(f"{path} is not valid JSON; use --overwrite to start again") from None
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        found = record.get("schema") if isinstance(record, dict) else type(record).__name__
-        raise OutputError(f"{path} should have schema {SCHEMA}, it has {found}; use --overwrite to start again")
+    found = record.get("schema") if isinstance(record, dict) else type(record).__name__
+    if found != SCHEMA or not {"source", "status", "steps"} <= record.keys():
+        raise OutputError(f"{path} should be a whole record of schema {SCHEMA}, it says {found}; use --overwrite to start again")
     return record
 
 
@@ -206,7 +206,7 @@ def check_folder(path: Path, header: Mapping[str, Any], *, resume: bool = False,
     if old["source"]["sha256"] != header["source"]["sha256"]:
         raise OutputError(f"{path / RECORD} belongs to another photo ({old['source']['path']}); choose another --out or use --overwrite")
     for key, value in header.items():
-        if key not in ("source", "version", "command") and old.get(key) != json.loads(json.dumps(value)):
+        if key not in ("source", "command") and old.get(key) != json.loads(json.dumps(value)):
             raise OutputError(
                 f"{path / RECORD} was made with {key} = {old.get(key)!r}, now it is {value!r}; a resumed run must be the same"
             )

@@ -25,7 +25,7 @@ _ENOUGH_DB = 60.0
 def _kernel(large: int, small: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(small, large) matrix of the antialiased bicubic shrink along one axis, and its (large, small) pseudo-inverse."""
     shrink = resize(np.eye(large, dtype=np.float32), (small, large), "bicubic").T.astype(np.float64)
-    inverse = np.linalg.pinv(shrink)
+    inverse = np.linalg.solve(shrink @ shrink.T, shrink).T  # its rows are independent, so this is the pseudo-inverse
     return np.ascontiguousarray(shrink, dtype=np.float32), np.ascontiguousarray(inverse, dtype=np.float32)
 
 
