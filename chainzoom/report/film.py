@@ -166,9 +166,7 @@ def render_film(
     windows = list(camera_path([frame.region for frame in frames], fps=fps))
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        _encode(
-            film_views(frames, windows, side), part, side, fps, _metadata(frames, title), lambda done: progress and progress(done, total)
-        )
+        _encode(_counted(film_views(frames, windows, side), len(windows), progress), part, side, fps, _metadata(frames, title))
         part.replace(path)
     except OSError as error:
         raise OutputError(f"cannot write the film {path}: {error.strerror or error}; check the folder and the free space") from error
@@ -193,9 +191,15 @@ def choose_encoder(available: set[str]) -> str:
     )
 
 
-def _encode(
-    pictures: Iterator[NDArray[np.uint8]], path: Path, size: int, fps: int, metadata: dict[str, str], progress: Callable[[int], object]
-) -> None:
+def _counted(pictures: Iterator[NDArray[np.uint8]], total: int, progress: Callable[[int, int], None] | None) -> Iterator[NDArray[np.uint8]]:
+    """The same pictures; ``progress(done, total)`` is told when each has been used."""
+    for done, picture in enumerate(pictures, 1):
+        yield picture
+        if progress is not None:
+            progress(done, total)
+
+
+def _encode(pictures: Iterator[NDArray[np.uint8]], path: Path, size: int, fps: int, metadata: dict[str, str]) -> None:
     import av
     from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
@@ -216,5 +220,4 @@ def _encode(
             )
             frame.pts, frame.time_base = index, Fraction(1, fps)
             container.mux(stream.encode(frame))
-            progress(index + 1)
         container.mux(stream.encode())
