@@ -79,6 +79,8 @@ class ZoomJob:
                 "sha256": photo.sha256,
                 "width": photo.width,
                 "height": photo.height,
+                "bits": photo.bits,
+                "icc_profile": photo.icc_profile_name,
                 "notes": list(photo.notes),
             },
             "preset": self.preset.name,
@@ -93,6 +95,8 @@ class ZoomJob:
             "consistency": float(settings.consistency),
             "user_prompt": settings.user_prompt,
             "depth": request.depth,
+            "synthesised_from": min((state.scale for state in self.plan if state.kind == "synthesised"), default=None),
+            "generative": self.chain.backbone.facts.generative,
         }
 
     def steps(self) -> Iterator[tuple[Step, bool]]:

@@ -154,14 +154,17 @@ class RunFolder:
 
     def provenance(self, step: Step) -> Provenance:
         """What a state's picture says of itself."""
+        synthesised = step.kind == "synthesised"
         return Provenance(
             source_sha256=self.header["source"]["sha256"],
             scale=step.scale,
-            synthesised=step.kind == "synthesised",
-            weights=step.weights + step.prompter_weights,
+            synthesised=synthesised,
+            weights=step.weights,
             region=step.region.as_tuple(),
-            prompt=step.prompt.text,
-            seed=step.seed,
+            prompt=step.prompt.text if synthesised else "",
+            seed=step.seed if synthesised else None,
+            synthesised_from=self.header.get("synthesised_from"),
+            generative=bool(self.header.get("generative", False)),
         )
 
     def finish(self) -> None:

@@ -24,6 +24,7 @@ class BackboneFacts:
     stochastic  whether ``seed`` changes the output
     input       ``lowres``: takes (h, w), gives (h*scale, w*scale). ``upscaled``: wants its input already enlarged
                 by ``scale`` with bicubic interpolation and gives the same size back (OSEDiff)
+    generative  whether it is a generative model (diffusion, GAN with noise), for which IPTC has a term of its own
     weights     every weight file that shaped the output
     """
 
@@ -35,6 +36,7 @@ class BackboneFacts:
     stochastic: bool = False
     input: str = "lowres"
     weights: tuple[Weights, ...] = field(default=())
+    generative: bool = False
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ from chainzoom.records import read_record
 from chainzoom.report.frames import scale_text
 
 
-class Point(click.ParamType):
+class Point(click.ParamType[tuple[float, float]]):
     """X,Y as two numbers."""
 
     name = "X,Y"
@@ -30,7 +30,7 @@ class Point(click.ParamType):
         return x, y
 
 
-class Scale(click.ParamType):
+class Scale(click.ParamType[float]):
     """A number, with or without a closing x."""
 
     name = "SCALE"

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from chainzoom.images import Image, clip, psnr, resize
 
@@ -21,17 +22,25 @@ _ROUNDS = 6
 _ENOUGH_DB = 60.0
 
 
+@lru_cache(maxsize=1)
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
 @lru_cache(maxsize=32)
 def _kernel(large: int, small: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(small, large) matrix of the antialiased bicubic shrink along one axis, and its (large, small) pseudo-inverse."""
     shrink = resize(np.eye(large, dtype=np.float32), (small, large), "bicubic").T.astype(np.float64)
-    inverse = np.linalg.solve(shrink @ shrink.T, shrink).T  # its rows are independent, so this is the pseudo-inverse
+    with _blas().limit(limits=1, user_api="blas"):
+        inverse = np.linalg.solve(shrink @ shrink.T, shrink).T  # its rows are independent, so this is the pseudo-inverse
     return np.ascontiguousarray(shrink, dtype=np.float32), np.ascontiguousarray(inverse, dtype=np.float32)
 
 
 def _separable(rows: NDArray[np.float32], image: Image, columns: NDArray[np.float32]) -> Image:
     """Apply ``rows`` along the height and ``columns`` along the width of (H, W, 3)."""
-    planes = np.matmul(np.matmul(rows, image.transpose(2, 0, 1)), columns.T)  # (3, h, w)
+    # One thread: as fast at this size, the same bytes on any number of cores, and no spinning beside a busy backbone.
+    with _blas().limit(limits=1, user_api="blas"):
+        planes = np.matmul(np.matmul(rows, image.transpose(2, 0, 1)), columns.T)  # (3, h, w)
     return np.ascontiguousarray(planes.transpose(1, 2, 0))
 
 

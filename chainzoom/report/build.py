@@ -54,9 +54,10 @@ def build_report(folder: Path, progress: Callable[[int, int], None] | None = Non
         source_sha256=summary.source_sha256,
         scale=frames[-1].scale,
         synthesised=summary.synthesised_from is not None,
-        weights=summary.weights,
-        region=frames[-1].region,
+        weights=tuple({Weights(**step["weights"]): None for step in record["steps"] if step["weights"]}),
         seed=summary.seed,
+        synthesised_from=summary.synthesised_from,
+        generative=record["generative"],
     )
     write_png(strip, from_uint(render_strip(frames, summary)), provenance=provenance)
     render_film(frames, film, progress=progress)
