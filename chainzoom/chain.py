@@ -16,6 +16,7 @@ from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PILImage
 
 from chainzoom.backbones.base import Backbone
 from chainzoom.correctors.colour import Align
@@ -24,13 +25,14 @@ from chainzoom.images import Image, Kernel, clip, from_uint, frozen, resize, to_
 from chainzoom.photos import Photo
 from chainzoom.prompters.base import Prompt, Prompter, View
 from chainzoom.regions import Move, Planned, check_size, paper_fit, plan_native, plan_paper
-from chainzoom.seeds import MAX_SEED, derive
+from chainzoom.seeds import check_seed, derive
 from chainzoom.sources import ArraySource, Source
 from chainzoom.step import Seconds, Step, advance, interpolate
 from chainzoom.weights import Weights
 
 Mode = Literal["multiscale", "recursive", "onestep", "bicubic", "nearest"]
 Protocol = Literal["native", "paper"]
+_BAND_PIXELS = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +109,7 @@ class Chain:
         done   the leading steps of an earlier run of the same zoom: they are not made or yielded again. Only the last one's pixels
                are used, so the others may carry an empty image.
         """
-        if not 0 <= seed <= MAX_SEED:
-            raise OptionError(f"--seed takes an integer from 0 to {MAX_SEED}; got {seed}")
+        check_seed(seed)
         source = as_source(image)
         return self._steps(source, self.settings.plan(source, at, to), seed, done)
 
@@ -259,11 +260,15 @@ def _snap(value: float) -> float:
 
 
 def _paper_state(source: Source, planned: Planned, size: int) -> Image:
-    """State 0 as the official code makes it: an 8-bit Lanczos resize, columns then rows, each rounded, and a square cut."""
+    """State 0 as the official code makes it: an 8-bit Lanczos resize and a square cut. Rows are narrowed in bands to save memory."""
     width, height = paper_fit(source.width, source.height, size)
-    whole = (0.0, 0.0, float(source.width), float(source.height))
-    columns = from_uint(to_uint8(source.read(whole, (width, source.height))))
-    fitted = from_uint(to_uint8(resize(columns, (width, height), "lanczos")))
+    rows = max(1, _BAND_PIXELS // source.width)
+    narrow = PILImage.new("RGB", (width, source.height))
+    for top in range(0, source.height, rows):
+        bottom = min(source.height, top + rows)
+        band = source.read((0.0, float(top), float(source.width), float(bottom)), (source.width, bottom - top))
+        narrow.paste(PILImage.fromarray(to_uint8(band)).resize((width, bottom - top), PILImage.Resampling.LANCZOS), (0, top))
     left = round(planned.region.x0 * width / source.width)
     top = round(planned.region.y0 * height / source.height)
-    return fitted[top : top + size, left : left + size]
+    square = narrow.resize((width, height), PILImage.Resampling.LANCZOS).crop((left, top, left + size, top + size))
+    return from_uint(np.asarray(square))

@@ -13,6 +13,7 @@ from chainzoom.presets import Preset, load_preset
 from chainzoom.records import RunFolder, check_folder
 from chainzoom.regions import Planned, check_target
 from chainzoom.report.build import build_report
+from chainzoom.seeds import check_seed
 from chainzoom.step import Step
 from chainzoom.version import __version__
 
@@ -62,6 +63,7 @@ class ZoomJob:
         settings = {key: getattr(request, key) for key in ("mode", "align", "consistency", "size", "protocol", "prompt")}
         checked = self.preset.check(**settings)
         check_target(request.at, request.to)
+        check_seed(request.seed)
         self.photo = Photo.open(request.photo)
         self.plan: tuple[Planned, ...] = checked.plan(self.photo, request.at, request.to)
         check_folder(request.out, {"source": {"sha256": self.photo.sha256}}, resume=request.resume, overwrite=request.overwrite)

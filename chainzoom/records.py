@@ -7,7 +7,9 @@ DIR/.resume/K.npy   the last state in float32, so that a resumed run goes on fro
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -143,29 +145,15 @@ class RunFolder:
         except OSError as error:
             raise output_error(resume, error) from error
         name = f"states/{step.index}.png"
-        write_png(self.path / name, step.image, depth=self.depth, alpha=step.alpha, provenance=self.provenance(step))
-        entry = _entry_of(step, name, sha256_of(self.path / name))
+        entry = _entry_of(step, name)
+        picture = write_png(self.path / name, step.image, depth=self.depth, alpha=step.alpha, provenance=provenance_of(self.header, entry))
+        entry["sha256"] = hashlib.sha256(picture).hexdigest()
         self.record["steps"] = [*self.record["steps"][: step.index], entry]
         self._write()
         for old in resume.glob("*.npy"):
             if old.stem != str(step.index):
                 old.unlink(missing_ok=True)
         return entry
-
-    def provenance(self, step: Step) -> Provenance:
-        """What a state's picture says of itself."""
-        synthesised = step.kind == "synthesised"
-        return Provenance(
-            source_sha256=self.header["source"]["sha256"],
-            scale=step.scale,
-            synthesised=synthesised,
-            weights=step.weights,
-            region=step.region.as_tuple(),
-            prompt=step.prompt.text if synthesised else "",
-            seed=step.seed if synthesised else None,
-            synthesised_from=self.header.get("synthesised_from"),
-            generative=bool(self.header.get("generative", False)),
-        )
 
     def finish(self) -> None:
         """Mark the states as complete; the float32 copy is no longer needed."""
@@ -192,10 +180,29 @@ class RunFolder:
         self._lock.release()
 
 
+def provenance_of(header: Mapping[str, Any], entry: Mapping[str, Any]) -> Provenance:
+    """What a state's picture says of itself, from the top of run.json and the state's entry in it."""
+    synthesised = entry["kind"] == "synthesised"
+    return Provenance(
+        source_sha256=header["source"]["sha256"],
+        scale=entry["scale"],
+        synthesised=synthesised,
+        weights=_weights_of(entry),
+        region=tuple(entry["region"]),
+        prompt=entry["prompt"] if synthesised else "",
+        seed=entry["seed"] if synthesised else None,
+        synthesised_from=header.get("synthesised_from"),
+        generative=bool(header.get("generative", False)),
+    )
+
+
 def check_folder(path: Path, header: Mapping[str, Any], *, resume: bool = False, overwrite: bool = False) -> None:
     """Raise OutputError unless a run may write to ``path``; writes nothing."""
-    if path.exists() and not path.is_dir():
-        raise OutputError(f"--out {path} is a file; give a folder")
+    nearest = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    if not nearest.is_dir():
+        raise OutputError(f"--out {path}: {nearest} is a file; give a folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise OutputError(f"--out {path}: permission denied in {nearest}; choose a folder that you may write to")
     try:
         inside = [entry.name for entry in path.iterdir() if entry.name != _LOCK and not _is_empty(entry)] if path.exists() else []
     except OSError as error:
@@ -219,7 +226,11 @@ def _is_empty(entry: Path) -> bool:
     return entry.name == "states" and entry.is_dir() and not any(entry.iterdir())
 
 
-def _entry_of(step: Step, file: str, sha256: str) -> dict[str, Any]:
+def _weights_of(entry: Mapping[str, Any]) -> tuple[Weights, ...]:
+    return tuple(Weights(**item) for item in ([entry["weights"]] if entry["weights"] else []) + entry["more_weights"])
+
+
+def _entry_of(step: Step, file: str) -> dict[str, Any]:
     """A step as run.json holds it."""
     return {
         "index": step.index,
@@ -239,7 +250,7 @@ def _entry_of(step: Step, file: str, sha256: str) -> dict[str, Any]:
         "consistency_db": {key: round(value, 2) for key, value in asdict(step.consistency).items()} if step.consistency else None,
         "seconds": {key: round(value, 4) for key, value in asdict(step.seconds).items()},
         "file": file,
-        "sha256": sha256,
+        "sha256": "",
     }
 
 
@@ -257,7 +268,7 @@ def _step_of(entry: Mapping[str, Any], image: Any = _EMPTY) -> Step:
         image,
         prompt=prompt,
         backbone=entry["backbone"],
-        weights=tuple(Weights(**item) for item in ([entry["weights"]] if entry["weights"] else []) + entry["more_weights"]),
+        weights=_weights_of(entry),
         prompter_weights=tuple(Weights(**item) for item in entry["prompter_weights"]),
         seed=entry["seed"],
         consistency=Consistency(**entry["consistency_db"]) if entry["consistency_db"] else None,

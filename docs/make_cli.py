@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
-
 from chainzoom.cli import cli
 
 
 def document() -> str:
     """The text of docs/cli.md."""
     parts = ["# The command line\n\nMade from the commands by `python docs/make_cli.py`; a test keeps it current.\n"]
-    for path, command in [("chainzoom", cli), *((f"chainzoom {name}", item) for name, item in sorted(cli.commands.items()))]:
-        context = click.Context(command, info_name=path, terminal_width=110, max_content_width=110)
-        parts.append(f"## `{path}`\n\n```text\n{command.get_help(context)}\n```\n")
+    top = cli.make_context("chainzoom", [], resilient_parsing=True, terminal_width=110)
+    contexts = [command.make_context(name, [], parent=top, resilient_parsing=True) for name, command in sorted(cli.commands.items())]
+    for context in (top, *contexts):
+        parts.append(f"## `{context.command_path}`\n\n```text\n{context.get_help()}\n```\n")
     return "\n".join(parts)
 
 

@@ -27,7 +27,8 @@ def read_adapter(path: str | os.PathLike[str], alpha: float | None = None) -> tu
 
     ``path`` is a PEFT folder (``adapter_config.json`` + ``adapter_model.safetensors`` or ``.bin``), a diffusers LoRA folder, or the tensor
     file itself.
-    Rank and alpha come from ``adapter_config.json`` (``rank_pattern``, ``alpha_pattern`` and ``use_rslora`` too), from diffusers' header, or from ``.alpha`` tensors; ``alpha`` overrides them and is needed when the file says nothing. Raises WeightsError.
+    Rank and alpha come from ``adapter_config.json`` (``rank_pattern``, ``alpha_pattern`` and ``use_rslora`` too), from diffusers' header
+    or from ``.alpha`` tensors; ``alpha`` overrides them and is needed when the file says nothing. Raises WeightsError.
     """
     found = existing(path, "adapter")
     file = found if found.is_file() else next((found / name for name in _FILES if (found / name).is_file()), None)

@@ -15,6 +15,8 @@ from chainzoom.errors import WeightsError
 from chainzoom.weights import Weights, sha256_of
 
 Tensors = dict[str, torch.Tensor]
+WeightFile = tuple[Path, str, str]
+"""File, its name in records, its licence."""
 
 
 def existing(path: str | os.PathLike[str], what: str, remedy: str = "check the path, or fetch it with 'chainzoom models fetch'") -> Path:
@@ -31,7 +33,7 @@ def read_pickle(path: str | os.PathLike[str], what: str) -> Any:
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error) or "GLOBAL" in str(error) or "global" in str(error):
+        if re.search("unsupported (global|class)|allowed global", str(error), re.IGNORECASE):
             raise WeightsError(f"{what} {file} holds code, not only tensors, and was not read; get the file from its authors") from error
         raise WeightsError(f"{what} {file} is not a readable torch file (truncated, or something else); fetch it again") from error
     except (RuntimeError, EOFError, ValueError, OSError, KeyError, UnicodeDecodeError) as error:
@@ -78,6 +80,10 @@ def tensor_files(folder: Path) -> list[Path]:
     raise WeightsError(f"{folder} holds no *.safetensors weights; fetch the model in diffusers' layout")
 
 
+_OLD_NAMES = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
+"""How early diffusers VAEs call their attention layers; ``from_pretrained`` translates them."""
+
+
 def lazy_reader(files: Iterable[Path]) -> Callable[[str], torch.Tensor]:
     """A function that reads one named tensor from the files, at the precision they hold, each time it is called."""
     where: dict[str, Path] = {}
@@ -86,6 +92,9 @@ def lazy_reader(files: Iterable[Path]) -> Callable[[str], torch.Tensor]:
             where.update(dict.fromkeys(source.keys(), file))
 
     def read(name: str) -> torch.Tensor:
+        if name not in where:
+            for new, old in _OLD_NAMES.items():
+                name = name.replace(new, old)
         if name not in where:
             raise WeightsError(f"the checkpoint holds no tensor {name}")
         with opened(where[name], "checkpoint") as source:

@@ -1,7 +1,7 @@
 """OSEDiff on Stable Diffusion 3 medium: the official Chain-of-Zoom backbone, one step from a blurred picture to a sharp one.
 
-z = posterior(encode(x)) * scaling; z <- z - v(z, t = 1000, prompt); y = decode(z / scaling + shift). After the
-authors' point-zoom inference.
+z = posterior(encode(x)) * scaling; z <- z - v(z, t = 1000, prompt); y = decode(z / scaling + shift),
+as the authors' point-zoom inference does.
 Full size needs ``stabilityai/stable-diffusion-3-medium-diffusers`` and the authors' ``model_20001.pkl`` and ``vae_encoder_20001.pt``.
 """
 
@@ -9,25 +9,15 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from chainzoom.backbones.adapters import read_adapter
 from chainzoom.backbones.base import BackboneFacts
-from chainzoom.backbones.checkpoints import (
-    as_tensors,
-    check_state,
-    describe_file,
-    existing,
-    lazy_reader,
-    load_part,
-    read_json,
-    read_pickle,
-    tensor_files,
-)
-from chainzoom.backbones.latent_tiles import in_windows
-from chainzoom.backbones.lora import OFFICIAL_RANK, PEFT_DEFAULT_ALPHA, LowRankUpdates, merge_wrapped_state, read_official, write_official
+from chainzoom.backbones.checkpoints import WeightFile, describe_file, existing, lazy_reader, load_part, read_json, tensor_files
+from chainzoom.backbones.latents import Latents, replace_vae_encoder
+from chainzoom.backbones.lora import OFFICIAL_RANK, LowRankUpdates, read_official, write_official
 from chainzoom.backbones.placement import Placement, parse_quantise
 from chainzoom.backbones.sd3_prompts import ENCODERS, SD3Prompts
 from chainzoom.backbones.torch_common import (
@@ -38,7 +28,6 @@ from chainzoom.backbones.torch_common import (
     parse_dtype,
     quiet_loading,
     require,
-    seeded_noise,
     to_images,
     to_tensor,
     torch,
@@ -46,8 +35,8 @@ from chainzoom.backbones.torch_common import (
 from chainzoom.errors import ImageError, OptionError, WeightsError
 from chainzoom.images import Image
 
-SHIFTS = ("point", "training", "full")
-POSTERIORS = ("sample", "mean")
+SHIFTS = {"point": (0, 1), "training": (1, 1), "full": (0, 0)}
+"""Name -> how many times the VAE's shift factor is subtracted after encoding and added before decoding."""
 OFFICIAL = "official"
 """Name of the authors' LoRA among the updates."""
 SD3_LICENCE = "Stable Diffusion 3 medium: gated; Stability AI Community licence or non-commercial"
@@ -58,15 +47,22 @@ class OSEDiffSD3:
     """One-step super-resolution steered by words. Build it with ``from_files``."""
 
     def __init__(
-        self, transformer: Any, vae: Any, prompts: SD3Prompts, placement: Placement, updates: LowRankUpdates, *,
-        timestep: float, shift: str, posterior: str, tile: int, files: Sequence[tuple[Path, str, str]],
-    ) -> None:  # fmt: skip
-        self._transformer, self._vae, self._placement = transformer, vae, placement
+        self,
+        transformer: Any,
+        latents: Latents,
+        prompts: SD3Prompts,
+        placement: Placement,
+        updates: LowRankUpdates,
+        *,
+        timestep: float,
+        shifts: tuple[float, float],
+        files: Sequence[WeightFile],
+    ) -> None:
+        """``shifts``: what is subtracted after the VAE's encoder and added before its decoder; ``files``: what the facts name."""
         self.prompts, self.updates = prompts, updates
-        self._timestep = timestep
-        self._shift, self._posterior = parse_choice("shift", shift, SHIFTS), parse_choice("posterior", posterior, POSTERIORS)
-        self._tile, self._files = tile, list(files)
-        self._adapter_files: dict[str, tuple[Path, str, str]] = {}
+        self._transformer, self._latents, self._placement = transformer, latents, placement
+        self._timestep, self._shifts = timestep, shifts
+        self._files, self._adapter_files = list(files), dict[str, WeightFile]()
         self._facts: BackboneFacts | None = None
         self._lock = threading.RLock()
 
@@ -86,6 +82,7 @@ class OSEDiffSD3:
         compile: str | None = None,
         tile: int = 1024,
         lora_rank: int = OFFICIAL_RANK,
+        adapters: Mapping[str, str] | None = None,
         licence: str = SD3_LICENCE,
     ) -> OSEDiffSD3:
         """Read a diffusers folder and the authors' two files (None: leave that one out), merge in float32, cast to ``dtype``.
@@ -98,6 +95,8 @@ class OSEDiffSD3:
         quantise_t5  ``int8`` keeps T5's weights in 8 bits (torchao)
         compile      a ``torch.compile`` backend for the transformer, e.g. ``inductor``; None: off
         tile         sides above this many pixels are worked in windows of half of it
+        lora_rank    rank that the LoRA file must have
+        adapters     name -> path of PEFT adapters to merge on top, see ``load_adapter``
 
         Raises WeightsError for anything missing, truncated, unsafe or made for another model; OptionError; MissingExtraError.
         """
@@ -109,8 +108,7 @@ class OSEDiffSD3:
             raise WeightsError(
                 f"{folder} has the scheduler {scheduler.get('_class_name')}, not Stable Diffusion 3's FlowMatchEulerDiscreteScheduler"
             )
-        if tile < 128 or tile % 32:
-            raise OptionError(f"tile must be a multiple of 32 and at least 128 pixels, not {tile}")
+        shifts = SHIFTS[parse_choice("shift", shift, tuple(SHIFTS))]
 
         transformer = load_part(diffusers.SD3Transformer2DModel, folder / "transformer", kind)
         updates = LowRankUpdates(transformer, lazy_reader(tensor_files(folder / "transformer")))
@@ -136,11 +134,19 @@ class OSEDiffSD3:
         if compile is not None:
             transformer.compile(backend=compile)
         backbone = cls(
-            transformer, vae, prompts, placement, updates, timestep=float(scheduler.get("num_train_timesteps", 1000)),
-            shift=shift, posterior=posterior, tile=tile, files=files,
-        )  # fmt: skip
+            transformer,
+            Latents(placement, vae.config, posterior=posterior, tile=tile),
+            prompts,
+            placement,
+            updates,
+            timestep=float(scheduler.get("num_train_timesteps", 1000)),
+            shifts=(shifts[0] * vae.config.shift_factor, shifts[1] * vae.config.shift_factor),
+            files=files,
+        )
         if lora is not None:
             backbone._adapter_files[OFFICIAL] = (Path(lora), Path(lora).name, COZ_LICENCE)
+        for name, path in (adapters or {}).items():
+            backbone.load_adapter(path, name)
         return backbone
 
     @property
@@ -151,7 +157,7 @@ class OSEDiffSD3:
                 merged = [self._adapter_files[name] for name in self.updates.merged if name in self._adapter_files]
                 weights = tuple(describe_file(*entry) for entry in [*self._files, *merged])
                 self._facts = BackboneFacts(
-                    "osediff_sd3", min_size=16, uses_prompt=True, stochastic=self._posterior == "sample", input="upscaled", weights=weights
+                    "osediff_sd3", min_size=16, uses_prompt=True, stochastic=self._latents.stochastic, input="upscaled", weights=weights
                 )
             return self._facts
 
@@ -165,7 +171,7 @@ class OSEDiffSD3:
     def upscale_batch(
         self, images: Sequence[Image], prompts: Sequence[str], seeds: Sequence[int] | None = None, noise: Any = None
     ) -> list[Image]:
-        """Many pictures of one size in one pass. Rounding may differ from one-by-one calls in the last bits; noise and prompts do not."""
+        """Many pictures of one size in one pass. Rounding may differ from one-by-one calls in the last bits."""
         seeds = list(seeds) if seeds is not None else [0] * len(images)
         if not (len(images) == len(prompts) == len(seeds)):
             raise OptionError(
@@ -179,10 +185,10 @@ class OSEDiffSD3:
             raise ImageError(f"osediff_sd3 needs at least 16x16 pixels, got {width}x{height}; zoom less or use a larger --size")
         with self._lock, torch.inference_mode(), out_of_memory_advice("osediff_sd3", self._placement.memory):
             embeds, pooled = self.prompts.encode(prompts)
-            latent = self._encode(pad_to_multiple(pixels, 16), seeds, noise)
+            latent = self._latents.encode(pad_to_multiple(pixels, 16), seeds, noise, shift=self._shifts[0])
             with self._placement.use("transformer"):
-                latent = in_windows(latent, *self._window(latent), lambda part: part - self._velocity(part, embeds, pooled))
-            output = self._decode(latent)[..., :height, :width]
+                latent = self._latents.in_windows(latent, lambda part: self._step(part, embeds, pooled))
+            output = self._latents.decode(latent, shift=self._shifts[1])[..., :height, :width]
             return to_images(output)
 
     def truncation(self, prompt: str) -> dict[str, int]:
@@ -217,60 +223,14 @@ class OSEDiffSD3:
         """Write a set of AdaLayerNormZero updates as the authors' flat list (float32)."""
         write_official(path, self.updates.factors(name), self._transformer)
 
-    def _encode(self, pixels: torch.Tensor, seeds: Sequence[int], noise: Any) -> torch.Tensor:
-        """Latent (B, 16, H/8, W/8) in the transformer's precision."""
-        config = self._vae.config
-        with self._placement.use("vae") as vae:
-            self._set_tiling(vae, max(pixels.shape[-2:]))
-            posterior = vae.encode(pixels.to(self._placement.device, vae.dtype)).latent_dist
-        latent = posterior.mean.float()
-        if self._posterior == "sample" or noise is not None:
-            draw = self._draw(tuple(latent.shape), seeds, noise)
-            latent = latent + posterior.std.float() * draw.to(latent.device)
-        if self._shift == "training":
-            latent = latent - config.shift_factor
-        return (latent * config.scaling_factor).to(self._transformer.dtype)
-
-    def _draw(self, shape: tuple[int, ...], seeds: Sequence[int], noise: Any) -> torch.Tensor:
-        if noise is None:
-            return seeded_noise(shape[1:], seeds)
-        given = noise.float().cpu() if torch.is_tensor(noise) else torch.tensor(noise, dtype=torch.float32)
-        missing = (shape[-2] - given.shape[-2], shape[-1] - given.shape[-1]) if given.dim() == 4 else (-1, -1)
-        if tuple(given.shape[:2]) != shape[:2] or not all(0 <= short <= 1 for short in missing):
-            raise OptionError(f"noise must have the shape {shape}, not {tuple(given.shape)}")
-        return torch.nn.functional.pad(given, (0, missing[1], 0, missing[0]))  # the padded rim has no recorded noise
-
-    def _velocity(self, latent: torch.Tensor, embeds: torch.Tensor, pooled: torch.Tensor) -> torch.Tensor:
+    def _step(self, latent: torch.Tensor, embeds: torch.Tensor, pooled: torch.Tensor) -> torch.Tensor:
+        """The whole way from the first to the last timestep in one go; float32 in and out."""
         timestep = torch.full((latent.shape[0],), self._timestep, device=latent.device)
-        answer: torch.Tensor = self._transformer(
-            hidden_states=latent, timestep=timestep, encoder_hidden_states=embeds, pooled_projections=pooled, return_dict=False
+        velocity: torch.Tensor = self._transformer(
+            hidden_states=latent.to(embeds.dtype),
+            timestep=timestep,
+            encoder_hidden_states=embeds,
+            pooled_projections=pooled,
+            return_dict=False,
         )[0]
-        return answer
-
-    def _decode(self, latent: torch.Tensor) -> torch.Tensor:
-        """Pixels (B, 3, H, W) in [-1, 1], not clamped."""
-        config = self._vae.config
-        shift = 0.0 if self._shift == "full" else config.shift_factor
-        with self._placement.use("vae") as vae:
-            pixels: torch.Tensor = vae.decode((latent.float() / config.scaling_factor + shift).to(vae.dtype), return_dict=False)[0]
-        return pixels
-
-    def _window(self, latent: torch.Tensor) -> tuple[int, int]:
-        """Side and overlap of the transformer's windows, in latent pixels: half the tile where a side exceeds it, a quarter shared."""
-        side = max(latent.shape[-2:])
-        return (side, 0) if side * 8 <= self._tile else (self._tile // 16, self._tile // 64)
-
-    def _set_tiling(self, vae: Any, side: int) -> None:
-        vae.tile_sample_min_size, vae.tile_latent_min_size = self._tile, self._tile // 8
-        if side > self._tile:
-            vae.enable_tiling()
-        else:
-            vae.disable_tiling()
-
-
-def replace_vae_encoder(vae: Any, path: str | os.PathLike[str], alpha: float = PEFT_DEFAULT_ALPHA) -> None:
-    """Put the authors' ``vae_encoder_*.pt`` (whole encoder, PEFT-wrapped names, scale alpha / rank) into a VAE, merged in float32."""
-    file = Path(path)
-    state = merge_wrapped_state(as_tensors(read_pickle(file, "VAE encoder file"), file, "VAE encoder file"), alpha, file)
-    check_state(file, vae.encoder.state_dict(), state)
-    vae.encoder.load_state_dict(state)
+        return latent - velocity.float()

@@ -12,8 +12,8 @@ from typing import Any
 from chainzoom.atomic import write_bytes
 from chainzoom.images import from_uint
 from chainzoom.pictures import read_png, write_png
-from chainzoom.provenance import Provenance
-from chainzoom.records import read_record
+from chainzoom.provenance import Provenance, xmp
+from chainzoom.records import provenance_of, read_record
 from chainzoom.report.film import render_film
 from chainzoom.report.frames import Frame, RunSummary
 from chainzoom.report.page import render_page
@@ -60,8 +60,13 @@ def build_report(folder: Path, progress: Callable[[int, int], None] | None = Non
         generative=record["generative"],
     )
     write_png(strip, from_uint(render_strip(frames, summary)), provenance=provenance)
-    render_film(frames, film, progress=progress)
-    text = render_page(frames, summary, film=film.name, command=record["command"])
+    render_film(frames, film, progress=progress, title=summary.source_name)
+    entries = {entry["index"]: entry for entry in record["steps"]}
+
+    def packet(frame: Frame) -> bytes:
+        return xmp(provenance_of(record, entries[frame.index])).encode()
+
+    text = render_page(frames, summary, film=film.name, command=record["command"], xmp=packet)
     write_bytes(page, text.encode())
     return [strip, film, page]
 

@@ -7,7 +7,6 @@ state below; the melting border narrows to nothing as it reaches the screen's ed
 from __future__ import annotations
 
 import math
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainzoom.errors import BackendError, OptionError, OutputError
+from chainzoom.atomic import atomic_path, output_error
+from chainzoom.errors import BackendError, OptionError
 from chainzoom.images import Image, resize, to_uint8
 from chainzoom.report.camera import Window, camera_path
 from chainzoom.report.frames import Box, Frame, check_frames, origin_text, scale_text
@@ -164,14 +164,11 @@ def render_film(
     if side < 16 or side % 2 or fps < 1:
         raise OptionError(f"a film needs an even size of at least 16 and a positive fps, got size {side} and fps {fps}")
     windows = list(camera_path([frame.region for frame in frames], fps=fps))
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        _encode(_counted(film_views(frames, windows, side), len(windows), progress), part, side, fps, _metadata(frames, title))
-        part.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write the film {path}: {error.strerror or error}; check the folder and the free space") from error
-    finally:
-        part.unlink(missing_ok=True)
+    with atomic_path(path) as part:
+        try:
+            _encode(_counted(film_views(frames, windows, side), len(windows), progress), part, side, fps, _metadata(frames, title))
+        except OSError as error:
+            raise output_error(path, error) from error
 
 
 def _metadata(frames: Sequence[Frame], title: str) -> dict[str, str]:
