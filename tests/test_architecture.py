@@ -1,0 +1,63 @@
+"""Rule 1 of docs/architecture.md: imports point one way."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "chainzoom"
+LAYERS: list[set[str]] = [
+    {"errors", "version"},
+    {"images", "seeds", "regions", "weights", "atomic", "torchfile", "icc", "png_chunks"},
+    {"photo_decode", "photos", "sources", "provenance", "pictures"},
+    {"backbones", "prompters", "correctors"},
+    {"step"},
+    {"chain"},
+    {"registry"},
+    {"presets", "records"},
+    {"report"},
+    {"jobs"},
+    {"__init__"},
+    {"cli"},
+    {"__main__"},
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+
+def unit(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("chainzoom"):
+            found.add(node.module.split(".")[1] if "." in node.module else "__init__")
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("chainzoom.")}
+    return found
+
+
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down(path: Path) -> None:
+    here = unit(path)
+    assert here in LEVEL, f"{here} has no place in LAYERS"
+    for other in imported(path):
+        assert other == here or LEVEL[other] < LEVEL[here] or (here, other) in {("prompters", "backbones")}, f"{path.name} imports {other}"
+
+
+def test_the_chain_knows_only_protocols() -> None:
+    for path in (ROOT / "chain.py", ROOT / "step.py"):
+        modules = {node.module for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom) and node.module}
+        for module in modules:
+            if module.startswith(("chainzoom.backbones", "chainzoom.prompters")):
+                assert module.endswith(".base")
+
+
+def test_files_stay_short() -> None:
+    assert not [path for path in FILES if len(path.read_text(encoding="utf-8").splitlines()) > 500]
