@@ -159,6 +159,15 @@ def check_coverage(file: Path, missing: Iterable[str], unexpected: Iterable[str]
         raise WeightsError(f"{file} does not fit this model: {', '.join(problems)}; it was made for another one, or is incomplete")
 
 
+def check_pairs(folder: Path, *pairs: tuple[str, int, str, int]) -> None:
+    """WeightsError unless each pair of sizes (name, size, name, size) agrees: parts of different models do not run together."""
+    for left, size, right, other in pairs:
+        if size != other:
+            raise WeightsError(
+                f"{folder}: {left} is {size} but {right} is {other}; the parts are of different models: fetch the whole folder again"
+            )
+
+
 def check_state(file: Path, expected: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor]) -> None:
     """WeightsError unless both have the same names and shapes."""
     wrong = [name for name in expected.keys() & state.keys() if expected[name].shape != state[name].shape]

@@ -65,7 +65,8 @@ class LowRankUpdates:
 
     def __init__(self, module: torch.nn.Module, read: Callable[[str], torch.Tensor]) -> None:
         """``read(name)`` gives a parameter as the checkpoint holds it, without updates."""
-        self._parameters = dict(module.named_parameters())
+        self._module = module
+        self._shapes = {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
         self._read = read
         self._sets: dict[str, Factors] = {}
         self._strength: dict[str, float] = {}
@@ -89,9 +90,9 @@ class LowRankUpdates:
         if name in self._sets:
             raise OptionError(f"an adapter named {name!r} is loaded already; unload it first or use another name")
         for parameter, factor in factors.items():
-            if parameter not in self._parameters:
+            if parameter not in self._shapes:
                 raise WeightsError(f"{source} updates {parameter}, which this network lacks; it was made for another model")
-            expected = tuple(self._parameters[parameter].shape)
+            expected = self._shapes[parameter]
             if not factor.fits() or factor.shape != expected:
                 raise WeightsError(
                     f"{source}: up {tuple(factor.up.shape)} and down {tuple(factor.down.shape)} do not fit {parameter} {expected}; "
@@ -127,7 +128,7 @@ class LowRankUpdates:
             for name, strength in self._strength.items():
                 if parameter in self._sets[name]:
                     weight = weight + strength * self._sets[name][parameter].delta()
-            target = self._parameters[parameter]
+            target = self._module.get_parameter(parameter)
             with torch.no_grad():
                 target.copy_(weight.to(target.dtype))
 

@@ -15,7 +15,16 @@ from typing import Any
 
 from chainzoom.backbones.adapters import read_adapter
 from chainzoom.backbones.base import BackboneFacts
-from chainzoom.backbones.checkpoints import WeightFile, describe_file, existing, lazy_reader, load_part, read_json, tensor_files
+from chainzoom.backbones.checkpoints import (
+    WeightFile,
+    check_pairs,
+    describe_file,
+    existing,
+    lazy_reader,
+    load_part,
+    read_json,
+    tensor_files,
+)
 from chainzoom.backbones.latents import Latents, replace_vae_encoder
 from chainzoom.backbones.lora import OFFICIAL_RANK, LowRankUpdates, read_official, write_official
 from chainzoom.backbones.placement import Placement, parse_quantise
@@ -121,6 +130,11 @@ class OSEDiffSD3:
             updates.load(OFFICIAL, read_official(lora, transformer, lora_rank), lora)
             updates.merge(OFFICIAL)
         vae = load_part(diffusers.AutoencoderKL, folder / "vae", torch.float32)
+        check_pairs(
+            folder,
+            ("transformer in_channels", transformer.config.in_channels, "VAE latent_channels", vae.config.latent_channels),
+            ("VAE levels", len(vae.config.block_out_channels), "Stable Diffusion 3's", 4),
+        )
         if vae_encoder is not None:
             replace_vae_encoder(vae, vae_encoder)
             files.append((Path(vae_encoder), Path(vae_encoder).name, COZ_LICENCE))
@@ -128,6 +142,13 @@ class OSEDiffSD3:
             vae.to(torch.float32 if kind == torch.float16 and vae.config.force_upcast else kind)
 
         prompts = SD3Prompts.from_folder(folder, placement, kind, quantise_t5=parse_quantise(quantise_t5))
+        widths = [placement.config(name) for name in ("clip_l", "clip_g", "t5")]
+        pooled = widths[0].projection_dim + widths[1].projection_dim
+        check_pairs(
+            folder,
+            ("transformer joint_attention_dim", transformer.config.joint_attention_dim, "T5 d_model", widths[2].d_model),
+            ("transformer pooled_projection_dim", transformer.config.pooled_projection_dim, "both CLIP projection_dim", pooled),
+        )
         with out_of_memory_advice("osediff_sd3", memory):
             placement.add("vae", vae, "core")
             placement.add("transformer", transformer, "core")
@@ -183,7 +204,7 @@ class OSEDiffSD3:
         height, width = pixels.shape[-2:]
         if min(height, width) < 16:
             raise ImageError(f"osediff_sd3 needs at least 16x16 pixels, got {width}x{height}; zoom less or use a larger --size")
-        with self._lock, torch.inference_mode(), out_of_memory_advice("osediff_sd3", self._placement.memory):
+        with self._lock, torch.no_grad(), out_of_memory_advice("osediff_sd3", self._placement.memory):
             embeds, pooled = self.prompts.encode(prompts)
             latent = self._latents.encode(pad_to_multiple(pixels, 16), seeds, noise, shift=self._shifts[0])
             with self._placement.use("transformer"):

@@ -32,8 +32,12 @@ class Placement:
             stream_layers(module, self.device)
             kind = "streamed"
         elif kind not in VISITS[self.memory]:
-            module.to(self.device)
+            _move(module, self.device)
         self._parts[name] = (module, kind)
+
+    def config(self, name: str) -> Any:
+        """The part's configuration, wherever the part is."""
+        return self._parts[name][0].config
 
     @contextmanager
     def use(self, name: str) -> Iterator[Any]:
@@ -42,13 +46,19 @@ class Placement:
         if kind not in VISITS[self.memory]:
             yield module
             return
-        module.to(self.device)
+        _move(module, self.device)
         try:
             yield module
         finally:
-            module.to("cpu")
+            _move(module, torch.device("cpu"))
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
+
+
+def _move(module: torch.nn.Module, device: torch.device) -> None:
+    """Move outside of inference mode, which would leave weights that can never be changed again."""
+    with torch.inference_mode(False), torch.no_grad():
+        module.to(device)
 
 
 def stream_layers(module: torch.nn.Module, device: torch.device) -> None:

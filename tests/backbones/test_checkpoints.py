@@ -140,6 +140,13 @@ def test_another_pipeline(model: Path) -> None:
         load(model)
 
 
+def test_parts_of_different_models(model: Path) -> None:
+    shutil.rmtree(model / "text_encoder")
+    shutil.copytree(model / "text_encoder_2", model / "text_encoder")
+    with pytest.raises(WeightsError, match="pooled_projection_dim is 80 but both CLIP projection_dim is 96"):
+        load(model)
+
+
 def test_shards_are_read_through_their_index(model: Path) -> None:
     from diffusers import SD3Transformer2DModel
 
@@ -181,6 +188,26 @@ def test_early_vae_names_are_read(tmp_path: Path) -> None:
     assert torch.equal(read("mid.attentions.0.to_out.0.bias"), torch.zeros(2))
     with pytest.raises(WeightsError, match="holds no tensor other"):
         read("other")
+
+
+def test_an_early_vae_loads(model: Path) -> None:
+    new_to_old = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
+
+    def age(tensors) -> None:
+        for name in [name for name in tensors if ".attentions." in name]:
+            old = name
+            for new, early in new_to_old.items():
+                old = old.replace(new, early)
+            tensors[old] = tensors.pop(name)
+
+    rewrite(model / "vae/diffusion_pytorch_model.safetensors", age)
+    aged, plain = load(model), load()
+    assert all(torch.equal(a, b) for a, b in zip(vae_of(aged).parameters(), vae_of(plain).parameters(), strict=True))
+
+
+def vae_of(backbone):
+    with backbone._placement.use("vae") as vae:
+        return vae
 
 
 def test_hashes_are_remembered_until_the_file_changes(tmp_path: Path, monkeypatch) -> None:

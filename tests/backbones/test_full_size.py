@@ -170,7 +170,7 @@ def test_weights_are_what_a_loaded_model_holds() -> None:
     for dtype in ("float32", "bfloat16", "float16"):
         expected = estimate_memory("fast", dtype, 64, configs=tiny).weights
         model = OSEDiffSD3.from_files(CASES[0] / "model", lora=None, vae_encoder=None, dtype=dtype)
-        names = {"transformer": "transformer", "vae": "vae", **{part: name for part, name in ENCODERS.items()}}
+        names = {"transformer": "transformer", "vae": "vae", **ENCODERS}
         for part, name in names.items():
             with model._placement.use(name) as module:
                 unique = {id(tensor): tensor for tensor in [*module.parameters(), *module.buffers()]}.values()
@@ -186,6 +186,7 @@ class Recorder(torch.nn.Linear):
         self.name, self.log = name, log
 
     def to(self, device):
+        assert not torch.is_inference_mode_enabled(), "weights moved in inference mode cannot be merged into afterwards"
         self.log.append(f"{self.name} -> {torch.device(device).type}")
         return self
 
@@ -203,7 +204,7 @@ def test_parts_come_and_leave(memory: str, expected: list[str]) -> None:
     places = Placement(torch.device("meta"), memory)
     places.add("text", Recorder("text", log), "text")
     places.add("core", Recorder("core", log), "core")
-    with places.use("text"):
+    with torch.inference_mode(), places.use("text"):
         pass
     with pytest.raises(ZeroDivisionError), places.use("core"):  # a part leaves after a failure too
         raise ZeroDivisionError

@@ -263,6 +263,15 @@ def test_half_precisions(backbone) -> None:
         assert 20 < psnr(got, expected) < 90, dtype
 
 
+def test_t5_in_8_bits(backbone) -> None:
+    pytest.importorskip("torchao")
+    image = natural(32, 32)
+    expected = backbone.upscale(image, "fur", seed=1)
+    pictures = [load(CASES[0], memory=memory, quantise_t5="int8").upscale(image, "fur", seed=1) for memory in ("fast", "low")]
+    assert np.array_equal(*pictures)
+    assert 25 < psnr(pictures[0], expected) < 90
+
+
 def test_nan_is_an_error(backbone, monkeypatch) -> None:
     monkeypatch.setattr(backbone._latents, "decode", lambda latent, **_: torch.full((1, 3, 32, 32), torch.nan))
     with pytest.raises(BackendError, match="use dtype bfloat16"):

@@ -1,0 +1,160 @@
+"""What the official backbone should need of device memory, computed without one: weights are counted, passes run on meta tensors."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from chainzoom.backbones.placement import VISITS, parse_quantise
+from chainzoom.backbones.sd3_prompts import ENCODERS, LIMITS
+from chainzoom.backbones.sd3_sizes import SD3_MEDIUM, Configs, build
+from chainzoom.backbones.torch_common import MEMORY_MODES, parse_choice, parse_dtype, quiet_loading, torch
+
+_TEXT = {name: part for part, name in ENCODERS.items()}
+_TILE = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEstimate:
+    """Bytes of device memory.
+
+    weights      part -> its parameters and buffers in the chosen precision
+    resident     parts that stay on the device all the time
+    activations  phase -> largest sum of live tensors during it, weights not counted
+    phases       phase (a text encoder, ``vae_encode``, ``transformer``, ``vae_decode``) -> weights there then + activations
+    """
+
+    weights: Mapping[str, int]
+    resident: int
+    activations: Mapping[str, int]
+    phases: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def total(self) -> int:
+        """The peak: the most demanding phase."""
+        return max(self.phases.values())
+
+
+def estimate_memory(
+    memory: str = "fast",
+    dtype: str = "bfloat16",
+    size: int = 512,
+    *,
+    batch: int = 1,
+    quantise_t5: str | None = None,
+    configs: Configs = SD3_MEDIUM,
+) -> MemoryEstimate:
+    """Expected peak of osediff_sd3 for ``batch`` states of ``size`` pixels a side; ``configs`` as ``SD3_MEDIUM``.
+
+    PyTorch's scaled_dot_product_attention counts as fused (no matrix of scores). Kernel workspaces, the allocator's slack and the
+    driver's own context come on top. Not yet checked against a GPU's measured peak.
+    """
+    parse_choice("memory", memory, MEMORY_MODES)
+    kind, int8 = parse_dtype(dtype), parse_quantise(quantise_t5) == "int8"
+    vae_kind = torch.float32 if kind == torch.float16 and configs["vae"].get("force_upcast", True) else kind
+    with quiet_loading():
+        models = {part: build(part, config).to(vae_kind if part == "vae" else kind) for part, config in configs.items()}
+    if kind == torch.float16:  # transformers keeps these layers of T5 in float32 then, since they overflow
+        for name, layer in models["text_encoder_3"].named_modules():
+            if name.endswith(".wo"):
+                layer.float()
+    weights = {part: _bytes(model) for part, model in models.items()}
+    t5 = models["text_encoder_3"]
+    if int8:  # one byte a weight in Linear layers; per-row scales are negligible
+        weights["text_encoder_3"] -= sum(
+            m.weight.numel() * (m.weight.element_size() - 1) for m in t5.modules() if isinstance(m, torch.nn.Linear)
+        )
+    kinds = {part: "text" if part in ENCODERS else "core" for part in configs}
+    resident = sum(weights[part] for part in configs if kinds[part] not in VISITS[memory])
+
+    side = min(size, _TILE)
+    activations = {name: _text_activations(models[part], LIMITS[name]) for name, part in _TEXT.items()}
+    activations |= _image_activations(models, configs, side, batch, vae_kind, kind)
+    part_of = {**_TEXT, "vae_encode": "vae", "transformer": "transformer", "vae_decode": "vae"}
+    phases = {}
+    for phase, part in part_of.items():
+        visiting = weights[part] if kinds[part] in VISITS[memory] else 0
+        if visiting and phase == "t5" and memory == "low" and not int8:  # streamed: two layers at most, one leaving as the next comes
+            visiting = 2 * max(_bytes(leaf) for leaf in t5.modules() if not list(leaf.children()))
+        phases[phase] = resident + visiting + activations[phase]
+    return MemoryEstimate(weights, resident, activations, phases)
+
+
+def _bytes(module: torch.nn.Module) -> int:
+    """Of all parameters and buffers, shared ones once."""
+    tensors = {id(tensor): tensor for tensor in [*module.parameters(), *module.buffers()]}
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+
+def _text_activations(model: Any, length: int) -> int:
+    ids = torch.zeros((1, length), dtype=torch.long, device="meta")
+    return peak_bytes(lambda: model(ids, output_hidden_states=length == LIMITS["clip_l"]))
+
+
+def _image_activations(models: Mapping[str, Any], configs: Configs, side: int, batch: int, vae_kind: Any, kind: Any) -> dict[str, int]:
+    transformer, vae = configs["transformer"], models["vae"]
+    latent = (batch, transformer["in_channels"], side // 8, side // 8)
+    tokens = LIMITS["clip_l"] + LIMITS["t5"]
+
+    def empty(*shape: int, dtype: Any = kind) -> torch.Tensor:
+        return torch.empty(shape, dtype=dtype, device="meta")
+
+    return {
+        "vae_encode": peak_bytes(lambda: vae.encode(empty(batch, 3, side, side, dtype=vae_kind))),
+        "transformer": peak_bytes(
+            lambda: models["transformer"](
+                hidden_states=empty(*latent),
+                timestep=empty(batch, dtype=torch.float32),
+                encoder_hidden_states=empty(batch, tokens, transformer["joint_attention_dim"]),
+                pooled_projections=empty(batch, transformer["pooled_projection_dim"]),
+            )
+        ),
+        "vae_decode": peak_bytes(lambda: vae.decode(empty(*latent, dtype=vae_kind))),
+    }
+
+
+def peak_bytes(run: Callable[[], object]) -> int:
+    """Largest sum of bytes of tensors that ``run`` makes and holds at one time; works on meta tensors, where nothing is allocated."""
+    from torch.overrides import TorchFunctionMode
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    live, peak = 0, 0
+    seen: set[int] = set()
+
+    def freed(key: int, size: int) -> None:
+        nonlocal live
+        live -= size
+        seen.discard(key)
+
+    class Count(TorchDispatchMode):  # type: ignore[misc, unused-ignore]
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            nonlocal live, peak
+            known = {tensor.untyped_storage()._cdata for tensor in _tensors((args, kwargs or {}))}
+            answer = func(*args, **(kwargs or {}))
+            for tensor in _tensors(answer):
+                storage = tensor.untyped_storage()
+                if storage._cdata not in seen and storage._cdata not in known:
+                    seen.add(storage._cdata)
+                    live += storage.nbytes()
+                    peak = max(peak, live)
+                    weakref.finalize(storage, freed, storage._cdata, storage.nbytes())
+            return answer
+
+    class FusedAttention(TorchFunctionMode):  # type: ignore[misc, unused-ignore]
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func is torch.nn.functional.scaled_dot_product_attention:
+                given = dict(zip(("query", "key", "value"), args, strict=False)) | (kwargs or {})
+                return given["query"].new_empty((*given["query"].shape[:-1], given["value"].shape[-1]))
+            return func(*args, **(kwargs or {}))
+
+    with torch.inference_mode(), FusedAttention(), Count():
+        run()
+    return peak
+
+
+def _tensors(tree: Any) -> list[torch.Tensor]:
+    from torch.utils._pytree import tree_leaves
+
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
