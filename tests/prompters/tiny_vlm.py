@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tokenizers.pre_tokenizers import ByteLevel
 
-SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"]
+SPECIAL = [
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+]
 WORDS = ["system", "user", "assistant", "orange", "fur", "grass", "sky", "stone", "image", "words", "the", "of"]
 
 # The published template's form for turns with plain text or images, nothing else.
 TEMPLATE = (
-    "{% for m in messages %}{% if loop.first and m.role != 'system' %}<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n{% endif %}"
+    "{% for m in messages %}{% if loop.first and m.role != 'system' %}<|im_start|>system\n"
+    "You are a helpful assistant.<|im_end|>\n{% endif %}"
     "<|im_start|>{{ m.role }}\n{% if m.content is string %}{{ m.content }}{% else %}{% for part in m.content %}"
     "{% if part.type == 'image' or 'image' in part or 'image_url' in part %}<|vision_start|><|image_pad|><|vision_end|>"
     "{% elif 'text' in part %}{{ part.text }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
-LAYERS, HIDDEN, INNER, HEADS, KV = 2, 64, 96, 4, 2
+LAYERS, HIDDEN, INNER, HEADS, KV = 2, 64, 128, 4, 2
 
 
 def tokenizer() -> transformers.PreTrainedTokenizerBase:
@@ -110,15 +121,14 @@ def _speak(model: Any, words: Any, says: list[str]) -> None:
         if "language_model" in name and ("o_proj" in name or "down_proj" in name):
             parameter.zero_()
     embedding = model.get_input_embeddings().weight
-    for now, after in zip(ids, ids[1:], strict=False):
+    for now, after in pairwise(ids):
         model.lm_head.weight[after] = 20 * embedding[now] / embedding[now].norm()
 
 
-def make(folder: Path, kind: str = "qwen2_5_vl", seed: int = 0, says: list[str] | None = None, old_layout: bool = False) -> Path:
+def make(folder: Path, kind: str = "qwen2_5_vl", seed: int = 0, says: list[str] | None = None) -> Path:
     """Write a checkpoint folder and return it.
 
-    ``says``: tokens that the model always answers with. ``old_layout``: tensor names as in the published files (``model.layers...``,
-    ``visual...``) whatever today's library writes.
+    ``says``: tokens that the model always answers with.
     """
     process = processor(kind)
     torch.manual_seed(seed)
@@ -143,15 +153,47 @@ def make(folder: Path, kind: str = "qwen2_5_vl", seed: int = 0, says: list[str] 
     )
     model.save_pretrained(folder)
     process.save_pretrained(folder)
-    if old_layout:
-        tensors = load_file(folder / "model.safetensors")
-        save_file({old_name(name): tensor for name, tensor in tensors.items()}, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 
 
 def old_name(name: str) -> str:
     """A tensor's name before the language model moved under ``model.language_model``."""
     return name.replace("model.language_model.", "model.").replace("model.visual.", "visual.")
+
+
+def make_adapter(folder: Path, model: Any, seed: int = 1, rank: int = 8, alpha: int = 32, layout: str = "old") -> dict[str, torch.Tensor]:
+    """Write a PEFT adapter on every linear layer of the language model, in the files and key names of the official one; its tensors."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {}
+    for name, layer in model.named_modules():
+        if isinstance(layer, torch.nn.Linear) and "language_model" in name:
+            theirs = old_name(f"{name}.")[:-1] if layout == "old" else name
+            for side, shape in (("A", (rank, layer.in_features)), ("B", (layer.out_features, rank))):
+                tensors[f"base_model.model.{theirs}.lora_{side}.weight"] = torch.randn(shape, generator=generator) * 0.05
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    write_adapter_config(folder, r=rank, lora_alpha=alpha)
+    return tensors
+
+
+def write_adapter_config(folder: Path, **changes: Any) -> None:
+    """The official adapter's configuration, with changes."""
+    settings = {
+        "base_model_name_or_path": "Qwen/Qwen2.5-VL-3B-Instruct",
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "lora_alpha": 32,
+        "lora_dropout": 0.05,
+        "modules_to_save": None,
+        "peft_type": "LORA",
+        "r": 8,
+        "rank_pattern": {},
+        "target_modules": r"^(model).*\.(q_proj|o_proj|gate_proj|down_proj|k_proj|up_proj|v_proj)$",
+        "task_type": "CAUSAL_LM",
+        "use_dora": False,
+        "use_rslora": False,
+    }
+    (folder / "adapter_config.json").write_text(json.dumps(settings | changes))
 
 
 def names_on_disk(folder: Path) -> list[str]:
