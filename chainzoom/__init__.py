@@ -6,11 +6,12 @@
         print(step.scale, step.kind, step.prompt.text, step.image.shape)
 """
 
-from chainzoom.chain import Chain, Settings
+from chainzoom.chain import Chain
 from chainzoom.errors import ChainzoomError
 from chainzoom.photos import Photo
 from chainzoom.presets import load_preset
 from chainzoom.regions import Region
+from chainzoom.settings import Settings
 from chainzoom.step import Step
 from chainzoom.version import __version__
 

@@ -15,9 +15,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from chainzoom.chain import Chain, Settings
+from chainzoom.chain import Chain
 from chainzoom.errors import PresetError
 from chainzoom.registry import BACKBONES, PROMPTERS, Entry, build_backbone, build_prompter, entry_of
+from chainzoom.settings import Settings
 
 _CHAIN_KEYS: dict[str, tuple[type, ...]] = {
     "mode": (str,),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chainzoom.backbones.base import Backbone
+from chainzoom.backbones.base import Backbone, BackboneFacts, BatchBackbone
 from chainzoom.correctors.colour import Align, align
 from chainzoom.correctors.consistency import consistency_db, project
 from chainzoom.errors import BackendError
@@ -16,6 +17,8 @@ from chainzoom.images import Image, Kernel, clip, frozen, resize
 from chainzoom.prompters.base import Prompt
 from chainzoom.regions import Kind, Move, Region
 from chainzoom.weights import Weights
+
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,73 +86,108 @@ class Rendered:
     seconds: float
 
 
-def advance(
-    parent: Image,
-    move: Move,
-    shape: tuple[int, int],
-    backbone: Backbone,
-    prompt: str,
-    seed: int,
-    *,
-    how: Align = "none",
-    strength: float = 1.0,
-    direct: bool = False,
-) -> Rendered:
-    """Zoom into ``parent``: crop, enlarge by the backbone, align colours, make consistent, resample to ``shape`` = (w, h).
+@dataclass(frozen=True, slots=True, eq=False)
+class Work:
+    """A step to be rendered: where to zoom in which pixels, the (width, height) to make, the words and the seed."""
+
+    parent: Image
+    move: Move
+    shape: tuple[int, int]
+    prompt: str = ""
+    seed: int = 0
+
+
+def advance(work: Work, backbone: Backbone, *, how: Align = "none", strength: float = 1.0, direct: bool = False) -> Rendered:
+    """Zoom into a parent: crop, enlarge by the backbone, align colours, make consistent, resample to the shape.
 
     A pure function of its arguments. ``direct`` is the paper's baseline (``onestep``): the crop, however small, is first enlarged by
     bicubic interpolation to what a single backbone call needs.
     """
+    return advance_all([work], backbone, how=how, strength=strength, direct=direct)[0]
+
+
+def advance_all(
+    works: Sequence[Work], backbone: Backbone, *, how: Align = "none", strength: float = 1.0, direct: bool = False
+) -> list[Rendered]:
+    """advance for many steps; those of one size go through the backbone together where it takes batches."""
     start = perf_counter()
-    x0, y0, x1, y1 = move.crop
-    crop, box = np.ascontiguousarray(parent[y0:y1, x0:x1]), move.box
-    if direct:
-        scale = backbone.facts.scale
-        size = (max(1, round(shape[0] / scale)), max(1, round(shape[1] / scale)))
-        crop, box = clip(resize(crop, size, "bicubic", box)), (0.0, 0.0, float(size[0]), float(size[1]))
-    made = enlarge(backbone, crop, prompt, seed)
+    crops, boxes = zip(*(_crop(work, backbone.facts.scale, direct) for work in works), strict=True)
+    made = enlarge(backbone, crops, [work.prompt for work in works], [work.seed for work in works])
+    shared = (perf_counter() - start) / len(works)
+    return [_finish(*parts, how, strength, shared) for parts in zip(works, crops, boxes, made, strict=True)]
+
+
+def _crop(work: Work, scale: int, direct: bool) -> tuple[Image, Box]:
+    """What the backbone is given, and the state's box inside it."""
+    x0, y0, x1, y1 = work.move.crop
+    crop = np.ascontiguousarray(work.parent[y0:y1, x0:x1])
+    if not direct:
+        return crop, work.move.box
+    size = (max(1, round(work.shape[0] / scale)), max(1, round(work.shape[1] / scale)))
+    return clip(resize(crop, size, "bicubic", work.move.box)), (0.0, 0.0, float(size[0]), float(size[1]))
+
+
+def _finish(work: Work, crop: Image, box: Box, made: Image, how: Align, strength: float, shared: float) -> Rendered:
+    """Correct and cut what the backbone made of ``crop``; ``shared`` seconds were already spent on it."""
+    start = perf_counter()
     raw_db = consistency_db(made, crop)
     image = made
     if how != "none":
         image = align(image, clip(resize(crop, (made.shape[1], made.shape[0]), "bicubic")), how)
     image = project(image, crop, strength)
     corrected_db = raw_db if image is made else consistency_db(image, crop)
-    image = _cut(image, box, (image.shape[1] / crop.shape[1], image.shape[0] / crop.shape[0]), shape)
-    return Rendered(frozen(image), frozen(crop), Consistency(raw_db, corrected_db), perf_counter() - start)
+    image = _cut(image, box, (image.shape[1] / crop.shape[1], image.shape[0] / crop.shape[0]), work.shape)
+    return Rendered(frozen(image), frozen(crop), Consistency(raw_db, corrected_db), shared + perf_counter() - start)
 
 
-def interpolate(parent: Image, move: Move, shape: tuple[int, int], kernel: Kernel) -> Rendered:
-    """Zoom into ``parent`` by interpolation alone; the kernel sees nothing around the crop, as in the official baselines."""
+def interpolate(work: Work, kernel: Kernel) -> Rendered:
+    """Zoom by interpolation alone; the kernel sees nothing around the crop, as in the official baselines."""
     start = perf_counter()
-    x0, y0, x1, y1 = move.crop
-    crop = frozen(parent[y0:y1, x0:x1])
-    return Rendered(frozen(clip(resize(crop, shape, kernel, move.box))), crop, None, perf_counter() - start)
+    x0, y0, x1, y1 = work.move.crop
+    crop = frozen(work.parent[y0:y1, x0:x1])
+    return Rendered(frozen(clip(resize(crop, work.shape, kernel, work.move.box))), crop, None, perf_counter() - start)
 
 
-def enlarge(backbone: Backbone, crop: Image, prompt: str, seed: int) -> Image:
-    """Call the backbone on (h, w, 3), padded to the sizes it accepts; the result is (h * scale, w * scale, 3), checked.
+def enlarge(backbone: Backbone, crops: Sequence[Image], prompts: Sequence[str], seeds: Sequence[int]) -> list[Image]:
+    """Call the backbone on (h, w, 3) crops, padded to the sizes it accepts; the results are (h * scale, w * scale, 3), checked.
 
     Raises BackendError when the backbone returns another size, NaN or infinity.
     """
     facts = backbone.facts
-    height, width = crop.shape[:2]
-    given = crop
+    given = [_padded(crop, facts) for crop in crops]
+    made: dict[int, Image] = {}
+    batches: dict[tuple[int, ...], list[int]] = {}
+    for number, image in enumerate(given):
+        batches.setdefault(image.shape, []).append(number)
+    for numbers in batches.values():
+        if len(numbers) > 1 and isinstance(backbone, BatchBackbone):
+            images = backbone.upscale_batch([given[n] for n in numbers], [prompts[n] for n in numbers], [seeds[n] for n in numbers])
+            made |= dict(zip(numbers, images, strict=True))
+        else:
+            made |= {n: backbone.upscale(given[n], prompts[n], seed=seeds[n]) for n in numbers}
+    return [_checked(made[n], given[n], crop, facts) for n, crop in enumerate(crops)]
+
+
+def _padded(crop: Image, facts: BackboneFacts) -> Image:
+    """The crop as the backbone wants it: enlarged first if it takes ``upscaled`` input, its edges repeated up to the size rules."""
     if facts.input == "upscaled":
-        given = clip(resize(crop, (width * facts.scale, height * facts.scale), "bicubic"))
-    padded = [-(-max(side, facts.min_size) // facts.multiple) * facts.multiple for side in given.shape[:2]]
-    extra = (padded[0] - given.shape[0], padded[1] - given.shape[1])
-    if any(extra):
-        given = np.pad(given, ((0, extra[0]), (0, extra[1]), (0, 0)), mode="edge")
-    made = backbone.upscale(given, prompt, seed=seed)
+        crop = clip(resize(crop, (crop.shape[1] * facts.scale, crop.shape[0] * facts.scale), "bicubic"))
+    wanted = [-(-max(side, facts.min_size) // facts.multiple) * facts.multiple for side in crop.shape[:2]]
+    extra = (wanted[0] - crop.shape[0], wanted[1] - crop.shape[1])
+    return np.pad(crop, ((0, extra[0]), (0, extra[1]), (0, 0)), mode="edge") if any(extra) else crop
+
+
+def _checked(made: Image, given: Image, crop: Image, facts: BackboneFacts) -> Image:
+    """The part that belongs to ``crop``, if the backbone kept its promise."""
     zoom = 1 if facts.input == "upscaled" else facts.scale
     expected = (given.shape[0] * zoom, given.shape[1] * zoom, 3)
     if made.shape != expected or not np.isfinite(made).all():
         state = f"shape {made.shape}" if made.shape != expected else "NaN or infinite values"
         raise BackendError(f"backbone {facts.name} should have returned finite pixels of shape {expected}; it returned {state}")
-    return clip(made[: height * facts.scale, : width * facts.scale])
+    return clip(made[: crop.shape[0] * facts.scale, : crop.shape[1] * facts.scale])
 
 
-def _cut(image: Image, box: tuple[float, float, float, float], zoom: tuple[float, float], shape: tuple[int, int]) -> Image:
+def _cut(image: Image, box: Box, zoom: tuple[float, float], shape: tuple[int, int]) -> Image:
     """The part of an enlarged crop that the state shows; a plain slice where the pixel grids agree."""
     x0, y0, x1, y1 = box[0] * zoom[0], box[1] * zoom[1], box[2] * zoom[0], box[3] * zoom[1]
     whole = tuple(round(value) for value in (x0, y0, x1, y1))

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from chainzoom.backbones.interpolation import Bicubic
 
 from chainzoom import Chain
+from chainzoom.backbones.interpolation import Bicubic
 from chainzoom.images import to_uint8
 from chainzoom.regions import Move
-from chainzoom.step import advance
+from chainzoom.step import Work, advance
 from tests.conftest import GOLDEN, read8
 
 GEOMETRY = GOLDEN / "geometry"
@@ -48,7 +48,7 @@ def test_onestep_with_an_identity_backbone() -> None:
 def test_every_recursive_step_from_the_official_parent(index: int) -> None:
     parent = read8(GEOMETRY / ("0.png" if index == 1 else f"recursive/{index - 1}.png"))
     move = Move(4.0, (192, 192, 320, 320), (0.0, 0.0, 128.0, 128.0))
-    made = advance(parent, move, (512, 512), Bicubic(), "", 0, strength=0).image
+    made = advance(Work(parent, move, (512, 512)), Bicubic(), strength=0).image
     assert grey_levels(made, read8(GEOMETRY / "recursive" / f"{index}_input.png")).max() <= 1
 
 

@@ -5,6 +5,7 @@ A backbone enlarges a picture by a fixed factor, possibly steered by words. Devi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -53,4 +54,13 @@ class Backbone(Protocol):
 
         The result is float32 in [0, 1]; its size is the input's times ``facts.scale`` (``lowres``) or the input's (``upscaled``).
         """
+        ...
+
+
+@runtime_checkable
+class BatchBackbone(Protocol):
+    """A backbone that also takes many pictures of one size at once."""
+
+    def upscale_batch(self, images: Sequence[Image], prompts: Sequence[str], seeds: Sequence[int]) -> list[Image]:
+        """As ``upscale`` for each picture; rounding may differ from one-by-one calls in the last bits."""
         ...

@@ -95,7 +95,7 @@ def db_text(value: float | None) -> str:
     """``47.2 dB``; an exact match is ``exact``, a missing figure a dash."""
     if value is None or math.isnan(value):
         return "–"
-    return "exact" if math.isinf(value) else f"{value:.1f} dB"
+    return "exact" if math.isinf(value) else f"{value:.1f} dB" if value < 100 else "over 100 dB"
 
 
 def kind_text(frame: Frame) -> str:
