@@ -127,18 +127,16 @@ def load(
     return Loaded(model.eval().requires_grad_(False), processor, where, place, settings is not None)
 
 
-def licence_of(name: str, config: Any) -> str:
-    """The licence in a phrase, guessed from the name and the sizes; ``unknown: see the model card`` when neither says."""
+def licence_of(name: str, config: Any = None) -> str:
+    """The licence in a phrase, guessed from the name and, where known, the sizes; ``unknown: see the model card`` when neither says."""
     kind, width = getattr(config, "model_type", ""), getattr(getattr(config, "text_config", config), "hidden_size", 0)
     lower = name.lower().replace("_", "-")
-    if kind == "qwen2_5_vl":
-        if "2.5-vl-3b" in lower or width == 2048:
+    if kind in ("", "qwen2_5_vl"):
+        if "qwen2.5-vl-3b" in lower or width == 2048:
             return _RESEARCH
-        if "2.5-vl-7b" in lower or "2.5-vl-32b" in lower or width == 3584:
+        if re.search("qwen2.5-vl-(7b|32b)", lower) or width == 3584:
             return "Apache-2.0"
-    if kind in ("qwen3_vl", "qwen3_vl_moe") and "qwen3-vl" in lower:
-        return "Apache-2.0"
-    return UNKNOWN_LICENCE
+    return "Apache-2.0" if kind in ("", "qwen3_vl", "qwen3_vl_moe") and "qwen3-vl" in lower else UNKNOWN_LICENCE
 
 
 def weights_of(name: str, folder: Path, licence: str) -> tuple[Weights, ...]:
