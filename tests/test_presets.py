@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from chainzoom.backbones.interpolation import Bicubic
 
+from chainzoom.backbones.interpolation import Bicubic
 from chainzoom.errors import ChainzoomError, MissingExtraError, OptionError, PresetError
 from chainzoom.presets import builtin_names, load_preset, parse_preset
 from chainzoom.registry import BACKBONES, PROMPTERS, Entry
