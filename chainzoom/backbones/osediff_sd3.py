@@ -102,7 +102,8 @@ class OSEDiffSD3:
                      subtracts it after the encoder, ``full`` leaves it out on both sides (full-image inference)
         posterior    ``sample`` (seeded) or ``mean``
         quantise_t5  ``int8`` keeps T5's weights in 8 bits (torchao)
-        compile      a ``torch.compile`` backend for the transformer, e.g. ``inductor``; None: off
+        compile      a ``torch.compile`` backend for the transformer, e.g. ``inductor``; None: off. The first picture of each size is then
+                     slow; torch keeps what it compiled in its own cache folder between runs
         tile         sides above this many pixels are worked in windows of half of it
         lora_rank    rank that the LoRA file must have
         adapters     name -> path of PEFT adapters to merge on top, see ``load_adapter``

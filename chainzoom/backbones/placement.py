@@ -46,13 +46,31 @@ class Placement:
         if kind not in VISITS[self.memory]:
             yield module
             return
-        _move(module, self.device)
-        try:
+        with visiting(module, self.device):
             yield module
-        finally:
-            _move(module, torch.device("cpu"))
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+@contextmanager
+def visiting(module: torch.nn.Module, device: torch.device) -> Iterator[None]:
+    """The module on the device for a while. Its host copy stays where it was, so leaving copies nothing back."""
+    slots = [
+        (table, name, tensor) for part in module.modules() for table in (part._parameters, part._buffers) for name, tensor in table.items()
+    ]
+    slots = [slot for slot in slots if slot[2] is not None]
+    moved: dict[int, torch.Tensor] = {}  # tied weights move once
+    try:
+        with torch.inference_mode(False), torch.no_grad():
+            for table, name, tensor in slots:
+                if id(tensor) not in moved:
+                    copy = tensor.detach().to(device)
+                    moved[id(tensor)] = torch.nn.Parameter(copy, requires_grad=False) if isinstance(tensor, torch.nn.Parameter) else copy
+                table[name] = moved[id(tensor)]
+        yield
+    finally:
+        for table, name, tensor in slots:
+            table[name] = tensor
 
 
 def _move(module: torch.nn.Module, device: torch.device) -> None:

@@ -19,7 +19,9 @@ pytest.importorskip("transformers")
 
 from safetensors.torch import load_file
 
+from chainzoom.backbones.base import Backbone
 from chainzoom.backbones.osediff_sd3 import OSEDiffSD3
+from chainzoom.chain import Chain
 from chainzoom.errors import BackendError, ImageError, OptionError
 from chainzoom.images import psnr
 from tests.backbones.tiny_models import CASES
@@ -306,6 +308,12 @@ def test_facts_name_every_file(backbone) -> None:
     assert {"sr_lora.pkl", "vae_encoder.pt"} <= set(names)
     assert all(len(weights.sha256) == 64 and weights.revision == "local" for weights in facts.weights)
     assert "non-commercial" in facts.weights[0].licence
+
+
+def test_it_drives_a_chain(backbone) -> None:
+    assert isinstance(backbone, Backbone)
+    steps = list(Chain(backbone, None, size=64).run(natural(96, 96), to=16))
+    assert steps[-1].image.shape == (64, 64, 3)
 
 
 def test_without_torch_the_install_line_is_given() -> None:
