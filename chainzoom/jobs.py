@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,15 @@ class ZoomJob:
         self.chain: Chain = self.preset.build(**settings)
         self._header = self._describe()
         check_folder(request.out, self._header, resume=request.resume, overwrite=request.overwrite)
+
+    def again(self, *, seed: int, out: Path) -> ZoomJob:
+        """The same zoom from another seed into another folder; the photo and the weights are shared. Raises as the first one does."""
+        check_seed(seed)
+        other = copy(self)
+        other.request = replace(self.request, seed=seed, out=out)
+        other._header = other._describe()
+        check_folder(out, other._header, resume=other.request.resume, overwrite=other.request.overwrite)
+        return other
 
     def _describe(self) -> dict[str, Any]:
         settings, request, photo = self.chain.settings, self.request, self.photo

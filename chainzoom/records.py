@@ -33,7 +33,7 @@ from chainzoom.weights import Weights, sha256_of
 
 SCHEMA = "chainzoom.run/1"
 RECORD = "run.json"
-ARTEFACTS = ("strip.png", "zoom.mp4", "index.html")
+ARTEFACTS = ("strip.png", "zoom.mp4", "index.html", "samples.json")
 _LOCK = ".lock"
 _RESUME = ".resume"
 _EMPTY = frozen(np.zeros((0, 0, 3), np.float32))

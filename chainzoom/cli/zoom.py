@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from chainzoom.cli.progress import Progress
+from chainzoom.cli.samples import zoom_samples
 from chainzoom.jobs import ZoomJob, ZoomRequest
 from chainzoom.records import read_record
 from chainzoom.report.frames import scale_text
@@ -57,11 +58,12 @@ class Scale(click.ParamType[float]):
 @click.option("--size", type=int, help="Largest side of a state in pixels.")
 @click.option("--protocol", metavar="NAME", help="native (real pixels first) or paper (the official 512 px square).")
 @click.option("--depth", type=click.Choice(["8", "16"]), default="8", show_default=True, help="Bits per channel of the states.")
+@click.option("--samples", type=int, metavar="N", help="Zoom from N seeds and map where they agree (evidence) and differ (invention).")
 @click.option("--resume", is_flag=True, help="Go on where an earlier run into the same folder stopped.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in the same folder.")
 @click.option("--no-report", is_flag=True, help="States and record only: no strip, film or page.")
 @click.option("--json", "as_json", is_flag=True, help="Print the finished record on standard output.")
-def zoom(photo: Path, out: Path | None, depth: str, no_report: bool, as_json: bool, **options: Any) -> None:
+def zoom(photo: Path, out: Path | None, depth: str, no_report: bool, as_json: bool, samples: int | None, **options: Any) -> None:
     """Zoom into PHOTO at a point, through 4x, 16x, 64x, 256x and past it.
 
     As long as the photo has pixels, they are shown; from 1x on the picture is synthesised, and the record says so.
@@ -70,6 +72,9 @@ def zoom(photo: Path, out: Path | None, depth: str, no_report: bool, as_json: bo
         raise click.UsageError("--resume and --overwrite exclude each other")
     folder = out or _free_folder(Path(f"{photo.stem}-{scale_text(options['to'])}"), options["resume"] or options["overwrite"])
     job = ZoomJob(ZoomRequest(photo, folder, depth=int(depth), **options))
+    if samples is not None:
+        zoom_samples(job, samples, no_report=no_report, as_json=as_json)
+        return
     with Progress(quiet=as_json) as progress:
         progress.line(
             f"{photo.name}  {job.photo.width}x{job.photo.height}  to {scale_text(options['to'])} "
