@@ -49,7 +49,8 @@ class Latents:
         if self.stochastic or noise is not None:
             draw = _draw(tuple(latent.shape), seeds, noise)
             latent = latent + posterior.std.float() * draw.to(latent.device)
-        return (latent - shift) * self._config.scaling_factor
+        scaled: torch.Tensor = (latent - shift) * self._config.scaling_factor
+        return scaled
 
     def decode(self, latent: torch.Tensor, *, shift: float = 0.0) -> torch.Tensor:
         """The inverse: pixels (B, 3, H, W) in about [-1, 1], not clamped."""

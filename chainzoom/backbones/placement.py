@@ -55,10 +55,8 @@ class Placement:
 @contextmanager
 def visiting(module: torch.nn.Module, device: torch.device) -> Iterator[None]:
     """The module on the device for a while. Its host copy stays where it was, so leaving copies nothing back."""
-    slots = [
-        (table, name, tensor) for part in module.modules() for table in (part._parameters, part._buffers) for name, tensor in table.items()
-    ]
-    slots = [slot for slot in slots if slot[2] is not None]
+    tables: list[dict[str, Any]] = [table for part in module.modules() for table in (part._parameters, part._buffers)]
+    slots = [(table, name, tensor) for table in tables for name, tensor in table.items() if tensor is not None]
     moved: dict[int, torch.Tensor] = {}  # tied weights move once
     try:
         with torch.inference_mode(False), torch.no_grad():
