@@ -89,11 +89,13 @@ class Server:
             raise self.error(outcome)
         return outcome
 
-    def attempt(self, method: str, path: str, payload: Any = None) -> Any | Failure:
-        """Like ``ask``, but a failure after all attempts is returned."""
+    def attempt(self, method: str, path: str, payload: Any = None, *, final: Sequence[int] = ()) -> Any | Failure:
+        """Like ``ask``, but a failure after all attempts is returned, and one with a status in ``final`` at once."""
         for attempt in range(self._retries + 1):
             outcome = self._once(method, path, payload)
-            if not isinstance(outcome, Failure) or not outcome.again or outcome.wait > LONGEST_RETRY_AFTER or attempt == self._retries:
+            if not isinstance(outcome, Failure) or not outcome.again or outcome.status in final:
+                break
+            if outcome.wait > LONGEST_RETRY_AFTER or attempt == self._retries:
                 break
             backoff = min(LONGEST_WAIT, FIRST_WAIT * 2**attempt) * random.uniform(0.5, 1.0)
             self._sleep(max(backoff, outcome.wait))

@@ -158,9 +158,10 @@ class Remote:
 
     def _listed(self) -> list[str]:
         """Names of the models served; empty when the server keeps no list."""
-        outcome = self._server.attempt("GET", "/models")
+        outcome = self._server.attempt("GET", "/models", final=(500, 501))
         if isinstance(outcome, Failure):
-            if outcome.status in (404, 405, 501):
+            # Servers without a list say so in many ways, 500 among them; asking the model itself decides.
+            if outcome.status in (400, 404, 405) or outcome.status >= 500:
                 return []
             raise self._server.error(outcome)
         entries = outcome.get("data") if isinstance(outcome, dict) else None

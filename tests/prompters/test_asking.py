@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -97,3 +100,11 @@ def test_no_views_no_questions():
 def test_only_colour_images():
     with pytest.raises(ImageError, match=r"\(4, 4\)"):
         Asking(Scripted(), "vlm", "m").describe([View(None, np.zeros((4, 4), np.float32), 4, 4)])
+
+
+def test_the_prompters_import_without_heavy_packages():
+    code = (
+        "import sys, chainzoom.prompters.vlm, chainzoom.prompters.remote, chainzoom.prompters.dape\n"
+        "print(*sorted({'torch', 'transformers', 'httpx', 'peft', 'safetensors'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
