@@ -27,10 +27,8 @@ class Latents:
     """
 
     def __init__(self, placement: Placement, config: Any, *, posterior: str = "sample", tile: int = 1024) -> None:
-        if tile < 128 or tile % 128:
-            raise OptionError(f"tile must be a multiple of 128 pixels, not {tile}")
-        self._placement, self._config, self._tile = placement, config, tile
-        self._posterior = parse_choice("posterior", posterior, POSTERIORS)
+        parse_latents(posterior, tile)
+        self._placement, self._config, self._tile, self._posterior = placement, config, tile, posterior
 
     @property
     def stochastic(self) -> bool:
@@ -71,6 +69,13 @@ class Latents:
             vae.enable_tiling()
         else:
             vae.disable_tiling()
+
+
+def parse_latents(posterior: str, tile: int) -> None:
+    """OptionError unless both can be used; called before weights are read."""
+    parse_choice("posterior", posterior, POSTERIORS)
+    if tile < 128 or tile % 128:
+        raise OptionError(f"tile must be a multiple of 128 pixels, not {tile}")
 
 
 def _draw(shape: tuple[int, ...], seeds: Sequence[int], noise: Any) -> torch.Tensor:

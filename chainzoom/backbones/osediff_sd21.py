@@ -25,11 +25,12 @@ from chainzoom.backbones.checkpoints import (
     read_pickle,
     tensor_files,
 )
-from chainzoom.backbones.latents import Latents
+from chainzoom.backbones.latents import Latents, parse_latents
 from chainzoom.backbones.lora import PEFT_DEFAULT_ALPHA, Factors, LowRankUpdates, wrapped_factors
 from chainzoom.backbones.placement import Placement
 from chainzoom.backbones.prompt_cache import CachedPrompts, Embedding, load_tokenizer
 from chainzoom.backbones.torch_common import (
+    checked_batch,
     out_of_memory_advice,
     pad_to_multiple,
     parse_device,
@@ -37,10 +38,9 @@ from chainzoom.backbones.torch_common import (
     quiet_loading,
     require,
     to_images,
-    to_tensor,
     torch,
 )
-from chainzoom.errors import ImageError, OptionError, WeightsError
+from chainzoom.errors import WeightsError
 from chainzoom.images import Image
 
 TIMESTEP = 999
@@ -82,10 +82,9 @@ class OSEDiffSD21:
         self.prompts = prompts
         self._unet, self._latents, self._placement = unet, latents, placement
         self._alpha_bar, self._prediction = alpha_bar, prediction
-        self._files, self._facts = list(files), None
+        self._files = list(files)
+        self._facts: BackboneFacts | None = None
         self._lock = threading.RLock()
-
-    _facts: BackboneFacts | None
 
     @classmethod
     def from_files(
@@ -108,6 +107,7 @@ class OSEDiffSD21:
         folder, kind = existing(model_dir, "model folder"), parse_dtype(dtype)
         placement = Placement(parse_device(device), memory)
         schedule = diffusers.DDPMScheduler.from_config(read_json(folder / "scheduler" / "scheduler_config.json"))
+        parse_latents(posterior, tile)
         file = Path(osediff)
         content = read_osediff(file)
 
@@ -170,20 +170,13 @@ class OSEDiffSD21:
         self, images: Sequence[Image], prompts: Sequence[str], seeds: Sequence[int] | None = None, noise: Any = None
     ) -> list[Image]:
         """Many pictures of one size in one pass. Rounding may differ from one-by-one calls in the last bits."""
-        seeds = list(seeds) if seeds is not None else [0] * len(images)
-        if not (len(images) == len(prompts) == len(seeds)):
-            raise OptionError(
-                f"a batch needs one prompt and one seed a picture: {len(images)} pictures, {len(prompts)} prompts, {len(seeds)} seeds"
-            )
         if not images:
             return []
-        pixels = to_tensor(images)
+        pixels, drawn = checked_batch("osediff_sd21", images, prompts, seeds, 16)
         height, width = pixels.shape[-2:]
-        if min(height, width) < 16:
-            raise ImageError(f"osediff_sd21 needs at least 16x16 pixels, got {width}x{height}; zoom less or use a larger --size")
         with self._lock, torch.no_grad(), out_of_memory_advice("osediff_sd21", self._placement.memory):
             (embeds,) = self.prompts.encode(prompts)
-            latent = self._latents.encode(pad_to_multiple(pixels, 8), seeds, noise)
+            latent = self._latents.encode(pad_to_multiple(pixels, 8), drawn, noise)
             with self._placement.use("unet"):
                 latent = self._latents.in_windows(latent, lambda part: self._step(part, embeds))
             return to_images(self._latents.decode(latent)[..., :height, :width])

@@ -25,11 +25,12 @@ from chainzoom.backbones.checkpoints import (
     read_json,
     tensor_files,
 )
-from chainzoom.backbones.latents import Latents, replace_vae_encoder
+from chainzoom.backbones.latents import Latents, parse_latents, replace_vae_encoder
 from chainzoom.backbones.lora import OFFICIAL_RANK, LowRankUpdates, read_official, write_official
 from chainzoom.backbones.placement import Placement, parse_quantise
 from chainzoom.backbones.sd3_prompts import ENCODERS, SD3Prompts
 from chainzoom.backbones.torch_common import (
+    checked_batch,
     out_of_memory_advice,
     pad_to_multiple,
     parse_choice,
@@ -38,10 +39,9 @@ from chainzoom.backbones.torch_common import (
     quiet_loading,
     require,
     to_images,
-    to_tensor,
     torch,
 )
-from chainzoom.errors import ImageError, OptionError, WeightsError
+from chainzoom.errors import WeightsError
 from chainzoom.images import Image
 
 SHIFTS = {"point": (0, 1), "training": (1, 1), "full": (0, 0)}
@@ -119,6 +119,11 @@ class OSEDiffSD3:
                 f"{folder} has the scheduler {scheduler.get('_class_name')}, not Stable Diffusion 3's FlowMatchEulerDiscreteScheduler"
             )
         shifts = SHIFTS[parse_choice("shift", shift, tuple(SHIFTS))]
+        parse_latents(posterior, tile)
+        parse_quantise(quantise_t5)
+        for path in (lora, vae_encoder, *(adapters or {}).values()):
+            if path is not None:
+                existing(path, "file")
 
         transformer = load_part(diffusers.SD3Transformer2DModel, folder / "transformer", kind)
         updates = LowRankUpdates(transformer, lazy_reader(tensor_files(folder / "transformer")))
@@ -142,7 +147,7 @@ class OSEDiffSD3:
         with quiet_loading():
             vae.to(torch.float32 if kind == torch.float16 and vae.config.force_upcast else kind)
 
-        prompts = SD3Prompts.from_folder(folder, placement, kind, quantise_t5=parse_quantise(quantise_t5))
+        prompts = SD3Prompts.from_folder(folder, placement, kind, quantise_t5=quantise_t5)
         widths = [placement.config(name) for name in ("clip_l", "clip_g", "t5")]
         pooled = widths[0].projection_dim + widths[1].projection_dim
         check_pairs(
@@ -194,20 +199,13 @@ class OSEDiffSD3:
         self, images: Sequence[Image], prompts: Sequence[str], seeds: Sequence[int] | None = None, noise: Any = None
     ) -> list[Image]:
         """Many pictures of one size in one pass. Rounding may differ from one-by-one calls in the last bits."""
-        seeds = list(seeds) if seeds is not None else [0] * len(images)
-        if not (len(images) == len(prompts) == len(seeds)):
-            raise OptionError(
-                f"a batch needs one prompt and one seed a picture: {len(images)} pictures, {len(prompts)} prompts, {len(seeds)} seeds"
-            )
         if not images:
             return []
-        pixels = to_tensor(images)
+        pixels, drawn = checked_batch("osediff_sd3", images, prompts, seeds, 16)
         height, width = pixels.shape[-2:]
-        if min(height, width) < 16:
-            raise ImageError(f"osediff_sd3 needs at least 16x16 pixels, got {width}x{height}; zoom less or use a larger --size")
         with self._lock, torch.no_grad(), out_of_memory_advice("osediff_sd3", self._placement.memory):
             embeds, pooled = self.prompts.encode(prompts)
-            latent = self._latents.encode(pad_to_multiple(pixels, 16), seeds, noise, shift=self._shifts[0])
+            latent = self._latents.encode(pad_to_multiple(pixels, 16), drawn, noise, shift=self._shifts[0])
             with self._placement.use("transformer"):
                 latent = self._latents.in_windows(latent, lambda part: self._step(part, embeds, pooled))
             output = self._latents.decode(latent, shift=self._shifts[1])[..., :height, :width]

@@ -15,6 +15,7 @@ from chainzoom.backbones.checkpoints import WeightFile, check_pairs, describe_fi
 from chainzoom.backbones.prompt_cache import CachedPrompts, Embedding, load_tokenizer
 from chainzoom.backbones.torch_common import (
     MEMORY_MODES,
+    checked_batch,
     out_of_memory_advice,
     pad_to_multiple,
     parse_choice,
@@ -22,7 +23,6 @@ from chainzoom.backbones.torch_common import (
     parse_dtype,
     require,
     to_images,
-    to_tensor,
     torch,
 )
 from chainzoom.errors import OptionError, WeightsError
@@ -149,7 +149,7 @@ class SDx4:
         with self._lock:
             if self._facts is None:
                 weights = tuple(describe_file(*entry) for entry in self._files)
-                self._facts = BackboneFacts("sd_x4", min_size=8, uses_prompt=True, stochastic=True, weights=weights)
+                self._facts = BackboneFacts("sd_x4", uses_prompt=True, stochastic=True, weights=weights)
             return self._facts
 
     def upscale(self, image: Image, prompt: str = "", *, seed: int = 0) -> Image:
@@ -158,15 +158,11 @@ class SDx4:
 
     def upscale_batch(self, images: Sequence[Image], prompts: Sequence[str], seeds: Sequence[int] | None = None) -> list[Image]:
         """Many pictures of one size in one pass; each has its own seed, drawn on the CPU."""
-        seeds = list(seeds) if seeds is not None else [0] * len(images)
-        if not (len(images) == len(prompts) == len(seeds)):
-            raise OptionError(
-                f"a batch needs one prompt and one seed a picture: {len(images)} pictures, {len(prompts)} prompts, {len(seeds)} seeds"
-            )
         if not images:
             return []
-        small = (to_tensor(images) / 2 + 0.5).clamp(0, 1)  # the pipeline maps [0, 1] to [-1, 1] itself
-        height, width = small.shape[-2:]
+        pixels, drawn = checked_batch("sd_x4", images, prompts, seeds, 1)
+        height, width = pixels.shape[-2:]
+        small = (pixels / 2 + 0.5).clamp(0, 1)  # the pipeline maps [0, 1] to [-1, 1] itself
         with self._lock, torch.no_grad(), out_of_memory_advice("sd_x4", self._memory):
             (embeds,) = self.prompts.encode(prompts)
             (against,) = self.prompts.encode([self._negative] * len(images))
@@ -177,7 +173,7 @@ class SDx4:
                 num_inference_steps=self._steps,
                 guidance_scale=self._guidance,
                 noise_level=self._noise_level,
-                generator=[torch.Generator("cpu").manual_seed(seed % 2**64) for seed in seeds],
+                generator=[torch.Generator("cpu").manual_seed(seed % 2**64) for seed in drawn],
                 output_type="pt",
             ).images
             return to_images(answer[..., : 4 * height, : 4 * width].float() * 2 - 1)

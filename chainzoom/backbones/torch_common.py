@@ -67,6 +67,24 @@ def to_tensor(images: Sequence[Image]) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(batch.transpose(0, 3, 1, 2))) * 2 - 1
 
 
+def checked_batch(
+    name: str, images: Sequence[Image], prompts: Sequence[str], seeds: Sequence[int] | None, minimum: int
+) -> tuple[torch.Tensor, list[int]]:
+    """A batch as a tensor (B, 3, H, W) in [-1, 1], and its seeds (zeros when None).
+
+    Raises OptionError when the lengths differ, ImageError for pictures of several sizes or below ``minimum`` pixels a side.
+    """
+    drawn = list(seeds) if seeds is not None else [0] * len(images)
+    if not len(images) == len(prompts) == len(drawn):
+        counts = f"{len(images)} pictures, {len(prompts)} prompts, {len(drawn)} seeds"
+        raise OptionError(f"a batch needs one prompt and one seed a picture, got {counts}")
+    pixels = to_tensor(images)
+    height, width = pixels.shape[-2:]
+    if min(height, width) < minimum:
+        raise ImageError(f"{name} needs at least {minimum}x{minimum} pixels, got {width}x{height}; zoom less or use a larger --size")
+    return pixels, drawn
+
+
 def to_images(tensor: torch.Tensor) -> list[Image]:
     """A tensor (B, 3, H, W) in [-1, 1] to pictures (H, W, 3) float32 clipped to [0, 1]. NaN raises BackendError."""
     array = tensor.detach().float().cpu().numpy().transpose(0, 2, 3, 1) * np.float32(0.5) + np.float32(0.5)
