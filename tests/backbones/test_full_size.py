@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 
 import pytest
 
@@ -17,14 +18,14 @@ pytest.importorskip("peft")
 from chainzoom.backbones import placement
 from chainzoom.backbones.adapters import read_adapter
 from chainzoom.backbones.checkpoints import check_state
-from chainzoom.backbones.lora import LowRankUpdates, adaln_parameters, merge_wrapped_state, read_official
+from chainzoom.backbones.lora import LowRankUpdates, adaln_parameters, merge_wrapped_state, read_official, wrapped_factors
 from chainzoom.backbones.memory import estimate_memory, peak_bytes
 from chainzoom.backbones.osediff_sd3 import OSEDiffSD3
 from chainzoom.backbones.placement import Placement
 from chainzoom.backbones.sd3_prompts import ENCODERS
 from chainzoom.backbones.sd3_sizes import SD3_MEDIUM, build, parameter_counts
 from chainzoom.errors import MissingExtraError, WeightsError
-from tests.backbones.tiny_models import CASES
+from tests.backbones.tiny_models import CASES, osediff_lists
 
 VAE_TARGETS = ["conv1", "conv2", "conv_in", "conv_shortcut", "conv", "conv_out", "to_q", "to_k", "to_v", "to_out.0"]
 
@@ -110,6 +111,32 @@ def test_oraclezoom_keys_fit(transformer, tmp_path) -> None:
     updates.load("oraclezoom", factors, file)
     assert len(updates.factors("oraclezoom")) == 144
     assert {factor.scale for factor in factors.values()} == {2.0}
+
+
+def test_osediff_on_sd21_uses_every_key() -> None:
+    """Stable Diffusion 2.1's networks at full size, wrapped by PEFT under the three adapter names; nothing is left over or missing."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from peft import LoraConfig, inject_adapter_in_model
+
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(attention_head_dim=(5, 10, 20, 20), cross_attention_dim=1024, use_linear_projection=True)
+        vae = AutoencoderKL(**{**SD3_MEDIUM["vae"], "latent_channels": 4, "use_quant_conv": True, "use_post_quant_conv": True})
+        assert sum(p.numel() for p in unet.parameters()) == 865_910_724
+        assert sum(p.numel() for p in vae.parameters()) == 83_653_863
+        shapes = {name: p.shape for name, p in unet.named_parameters()}
+        lists, _ = osediff_lists(unet, vae)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Already found a `peft_config`")
+            for kind, modules in lists.items():
+                inject_adapter_in_model(LoraConfig(r=4, target_modules=modules), unet, adapter_name=f"default_{kind}")
+        plain = UNet2DConditionModel(attention_head_dim=(5, 10, 20, 20), cross_attention_dim=1024, use_linear_projection=True)
+    state = {name: parameter for name, parameter in unet.named_parameters() if "lora" in name or "conv_in" in name}
+    factors = wrapped_factors(state, 8, "osediff.pkl")
+    assert {name.removesuffix(".weight") for name in factors} == {name for names in lists.values() for name in names}
+    assert 2 * len(factors) + 2 == len(state), "conv_in itself is the only other thing in it"
+    assert all(factor.shape == tuple(shapes[name]) for name, factor in factors.items())
+    updates = LowRankUpdates(plain, lambda name: torch.empty(0))
+    updates.load("osediff", factors, "osediff.pkl")
 
 
 # Memory

@@ -84,10 +84,8 @@ def tiny_sd21(folder: Path, prediction: str = "epsilon") -> Path:
     return folder
 
 
-def with_osediff_adapters(unet: Any, vae: Any, rank: int = 4) -> dict[str, list[str]]:
-    """Wrap both networks the way OSEDiff does (PEFT, default alpha) and return the module lists of its file."""
-    from peft import LoraConfig
-
+def osediff_lists(unet: Any, vae: Any) -> tuple[dict[str, list[str]], list[str]]:
+    """The layers that OSEDiff trains, by its own rule: the UNet's three groups and the VAE encoder's."""
     lists: dict[str, list[str]] = {"encoder": [], "decoder": [], "others": []}
     for name, _ in unet.named_parameters():
         if "bias" in name or "norm" in name or not any(pattern in name for pattern in OSEDIFF_PATTERNS):
@@ -99,6 +97,14 @@ def with_osediff_adapters(unet: Any, vae: Any, rank: int = 4) -> dict[str, list[
         for name, _ in vae.encoder.named_parameters(prefix="encoder")
         if "bias" not in name and "norm" not in name and any(pattern in name for pattern in OSEDIFF_PATTERNS)
     ]
+    return lists, vae_list
+
+
+def with_osediff_adapters(unet: Any, vae: Any, rank: int = 4) -> dict[str, list[str]]:
+    """Wrap both networks the way OSEDiff does (PEFT, default alpha) and return the module lists of its file."""
+    from peft import LoraConfig
+
+    lists, vae_list = osediff_lists(unet, vae)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # three adapters on one network are meant
         for kind, modules in lists.items():
