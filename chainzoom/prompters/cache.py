@@ -54,6 +54,11 @@ class AnswerCache:
         except (OSError, sqlite3.Error) as error:
             raise self._failure(error) from error
 
+    @classmethod
+    def of(cls, cache: AnswerCache | str | Path | None) -> AnswerCache:
+        """The cache itself, the one in a file, or for None one that lives in memory."""
+        return cache if isinstance(cache, AnswerCache) else cls(cache)
+
     def get(self, key: str) -> Any | None:
         """The value, or None when it is not known."""
         with self._lock:

@@ -118,7 +118,7 @@ class DAPE:
             with torch.inference_mode():
                 pixels = torch.cat([self._pixels(image).to(device) for image in images])
                 out: NDArray[np.float32] = self._model(pixels).float().cpu().numpy()
-        except torch.OutOfMemoryError:
+        except torch.cuda.OutOfMemoryError:
             advice = f"batch_size={max(1, self._batch // 2)}" if self._batch > 1 else "device='cpu'"
             out = np.empty(0, np.float32)
         if not out.size:

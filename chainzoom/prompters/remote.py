@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ class Remote:
         verbatim: bool = False,
         limit: int = PROMPT_LIMIT,
         count: Callable[[str], int] = quality.signs,
-        cache: AnswerCache | None = None,
+        cache: AnswerCache | str | Path | None = None,
         transport: Any = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -73,7 +74,7 @@ class Remote:
         )
         self._model, self._concurrency, self._max_new_tokens = model, concurrency, max_new_tokens
         self._settings = {"temperature": temperature, "limit": limit, "count": count, "verbatim": verbatim}
-        self._cache = AnswerCache() if cache is None else cache
+        self._cache = AnswerCache.of(cache)
         self._checked, self._lock = False, threading.Lock()
 
     def __repr__(self) -> str:

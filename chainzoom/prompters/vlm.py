@@ -63,7 +63,7 @@ class VLM:
         verbatim: bool = False,
         limit: int = PROMPT_LIMIT,
         count: Callable[[str], int] = quality.signs,
-        cache: AnswerCache | None = None,
+        cache: AnswerCache | str | Path | None = None,
         revision: str | None = None,
         local_files_only: bool = False,
     ) -> VLM:
@@ -75,7 +75,7 @@ class VLM:
         quantise   ``int8`` or ``int4`` weights of the language half (bitsandbytes); adapters then run beside it instead of merged
         verbatim   hand on fit answers as they came, as the official code does
         limit      longest prompt, as ``count`` counts (give the text encoder's tokeniser to be exact)
-        cache      answers that were given before
+        cache      a file or AnswerCache with answers that were given before
 
         Raises WeightsError for a checkpoint or adapter that is missing, broken or does not fit, MissingExtraError, OptionError.
         """
@@ -93,7 +93,13 @@ class VLM:
 
             adapted = vlm_adapter.read_adapter(adapter)
         loaded = vlm_loading.load(
-            path_or_id, device=device, dtype=dtype, quantise=quantise, revision=revision, local_files_only=local_files_only
+            path_or_id,
+            device=device,
+            dtype=dtype,
+            quantise=quantise,
+            revision=revision,
+            local_files_only=local_files_only,
+            resident=memory != "balanced",
         )
         made = cls(loaded, None, max_new_tokens=max_new_tokens, batch_size=batch_size, memory=memory)
         if adapted is not None:
@@ -104,9 +110,7 @@ class VLM:
         made._identity = (str(path_or_id), None if adapted is None else adapted.file)
         # The cache must not mix up answers of other weights; hashing is left out when nothing outlives this object.
         model = "" if cache is None else repr((made.weights, dtype, quantise, max_new_tokens))
-        made._asking = Asking(made.answers, cls.name, model, temperature, limit, count, verbatim, AnswerCache() if cache is None else cache)
-        if memory == "balanced":
-            made._park()
+        made._asking = Asking(made.answers, cls.name, model, temperature, limit, count, verbatim, AnswerCache.of(cache))
         return made
 
     @cached_property

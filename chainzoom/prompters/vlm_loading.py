@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chainzoom.errors import MissingExtraError, OptionError, WeightsError
+from chainzoom.errors import BackendError, MissingExtraError, OptionError, WeightsError
 from chainzoom.prompters.extras import need
 from chainzoom.prompters.questions import ONE_IMAGE
 from chainzoom.weights import Weights, sha256_of
@@ -76,12 +76,20 @@ def quantisation(kind: str | None, dtype: Any) -> Any:
 
 
 def load(
-    source: str | Path, *, device: str, dtype: str, quantise: str | None, revision: str | None = None, local_files_only: bool = False
+    source: str | Path,
+    *,
+    device: str,
+    dtype: str,
+    quantise: str | None,
+    revision: str | None = None,
+    local_files_only: bool = False,
+    resident: bool = True,
 ) -> Loaded:
     """Model and processor from a folder or hub name, weights from safetensors only, no code from the checkpoint.
 
-    Raises WeightsError that names the checkpoint when it is missing, truncated, incomplete or something else, MissingExtraError for a
-    package that is not installed, OptionError for a device that is not there.
+    ``resident`` False leaves it in main memory for now. Raises WeightsError that names the checkpoint when it is missing, truncated,
+    incomplete or something else, BackendError when it does not fit into memory, MissingExtraError for a package that is not installed,
+    OptionError for a device that is not there.
     """
     transformers = need("transformers", NEEDED_BY)
     need("torchvision", NEEDED_BY)
@@ -109,21 +117,23 @@ def load(
                 **options,
                 **hub,
             )
+            if settings is None and resident:
+                model = model.to(place)
     except (MissingExtraError, WeightsError):
         raise
     except ImportError as error:
-        raise MissingExtraError(NEEDED_BY, (error.name or str(error).split("\n", maxsplit=1)[0]).split(".")[0], "vlm") from None
+        raise MissingExtraError(NEEDED_BY, (error.name or "a package that transformers wants").split(".")[0], "vlm") from None
     except Exception as error:  # the library raises OSError, ValueError, KeyError, RuntimeError, SafetensorError, ...
-        if out_of_memory(error):
+        if not out_of_memory(error):
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise WeightsError(
-                f"model {source} does not fit into the memory of {place}; use quantise='int8' or 'int4', or device='cpu'"
+                f"model {source} cannot be loaded (truncated, incomplete or another kind): {reason}; fetch it again"
             ) from None
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise WeightsError(f"model {source} cannot be loaded (truncated, incomplete or another kind): {reason}; fetch it again") from None
+        model = None
+    if model is None:
+        raise BackendError(f"model {source} does not fit into the memory of {place}; use --memory low (4-bit weights), or --device cpu")
     _check(source, info)
     _check_processor(source, processor, model.config)
-    if settings is None:
-        model = model.to(place)
     return Loaded(model.eval().requires_grad_(False), processor, where, place, settings is not None)
 
 
@@ -200,7 +210,7 @@ def _check_processor(source: str | Path, processor: Any, config: Any) -> None:
 def out_of_memory(error: BaseException) -> bool:
     """Whether this is a device saying that its memory is full."""
     torch = need("torch", NEEDED_BY)
-    return isinstance(error, torch.OutOfMemoryError) or (isinstance(error, RuntimeError) and "out of memory" in str(error).lower())
+    return isinstance(error, torch.cuda.OutOfMemoryError) or (isinstance(error, RuntimeError) and "out of memory" in str(error).lower())
 
 
 @contextmanager

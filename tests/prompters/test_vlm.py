@@ -19,7 +19,6 @@ from chainzoom.prompters import vlm as vlm_module  # noqa: E402
 from chainzoom.prompters import vlm_loading  # noqa: E402
 from chainzoom.prompters.asking import Answer, Request  # noqa: E402
 from chainzoom.prompters.base import Prompt, Prompter, View  # noqa: E402
-from chainzoom.prompters.cache import AnswerCache  # noqa: E402
 from chainzoom.prompters.questions import TWO_IMAGES  # noqa: E402
 from chainzoom.prompters.vlm import VLM  # noqa: E402
 from chainzoom.weights import sha256_of  # noqa: E402
@@ -161,7 +160,7 @@ def test_the_adapter_changes_the_words_of_the_language_model_only(folders, tmp_p
 
 
 def test_the_cache_serves_equal_questions_but_not_other_weights(folders, tmp_path, monkeypatch):
-    cache = AnswerCache(tmp_path / "c.sqlite")
+    cache = tmp_path / "c.sqlite"
     first = load(folders["qwen2_5_vl says"], cache=cache)
     expected = first.describe([view(1)])
     monkeypatch.setattr(VLM, "_batched", lambda *_: pytest.fail("asked again"))
@@ -189,6 +188,16 @@ def test_out_of_memory_names_the_next_setting(folders, monkeypatch, batch, memor
     monkeypatch.setattr(prompter._loaded.model, "generate", full)
     with pytest.raises(BackendError, match=advice):
         prompter.describe([view(1)])
+
+
+def test_a_model_that_does_not_fit_at_all(folders, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 7 GiB")
+
+    monkeypatch.setattr(transformers.Qwen2_5_VLForConditionalGeneration, "to", full)
+    with pytest.raises(BackendError, match="does not fit into the memory of cpu; use --memory low"):
+        load(folders["qwen2_5_vl says"])
+    assert load(folders["qwen2_5_vl says"], memory="balanced")
 
 
 def test_other_failures_are_not_hidden(folders, monkeypatch):
