@@ -46,9 +46,10 @@ class Chain:
         consistency: float = 1.0,
         size: int = 512,
         protocol: Protocol = "native",
+        step: str = "4",
     ) -> None:
         self.backbone, self.prompter = backbone, prompter
-        self.settings = Settings(mode, user_prompt, align, consistency, size, protocol)
+        self.settings = Settings(mode, user_prompt, align, consistency, size, protocol, step)
 
     def run(
         self,

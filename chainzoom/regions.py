@@ -7,7 +7,9 @@ state. Scale is output pixels per source pixel.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Literal
 
 from chainzoom.errors import OptionError
@@ -78,7 +80,7 @@ class Planned:
     move: Move | None
 
 
-def native_ladder(fit: float, to: float) -> list[float]:
+def native_ladder(fit: float, to: float, factors: Sequence[float] = (STEP_FACTOR,)) -> list[float]:
     """Scales of the states: the whole photo at ``fit`` (<= 1), real pixels down to 1x, then 4x, 16x, ... and exactly ``to``.
 
     Real states are spaced evenly with factors of at most 4. A last factor under 2 is shared with the step before it, so that no step
@@ -86,17 +88,30 @@ def native_ladder(fit: float, to: float) -> list[float]:
     """
     real = max(0, math.ceil(math.log(1 / fit, STEP_FACTOR) - 1e-9))
     scales = [fit * (1 / fit) ** (k / real) for k in range(real)] if real else []
-    return [*scales, *synthetic_ladder(to)]
+    return [*scales, *synthetic_ladder(to, factors)]
 
 
-def synthetic_ladder(to: float) -> list[float]:
-    """1, 4, 16, ... up to and exactly ``to``; see native_ladder for the last step."""
-    scales = [1.0]
-    while scales[-1] * STEP_FACTOR < to * (1 - 1e-9):
-        scales.append(scales[-1] * STEP_FACTOR)
-    if len(scales) > 1 and to / scales[-1] < 2:
+def synthetic_ladder(to: float, factors: Sequence[float] = (STEP_FACTOR,)) -> list[float]:
+    """1, 4, 16, ... up to and exactly ``to``; see native_ladder for the last step. ``factors`` are taken in turn."""
+    scales, turn = [1.0], cycle(factors)
+    factor = next(turn)
+    while scales[-1] * factor < to * (1 - 1e-9):
+        scales.append(scales[-1] * factor)
+        factor = next(turn)
+    if len(scales) > 1 and to / scales[-1] < math.sqrt(factor) * (1 - 1e-9):
         scales[-1] = math.sqrt(scales[-2] * to)
     return [*scales, float(to)]
+
+
+def step_factors(text: str) -> tuple[float, ...]:
+    """The zoom of the synthesised steps, taken in turn, from ``4`` or ``4,2``. Raises OptionError."""
+    try:
+        factors = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        factors = ()
+    if not factors or not all(1.1 <= factor <= STEP_FACTOR for factor in factors):
+        raise OptionError(f"--step takes factors from 1.1 to {STEP_FACTOR:g} joined by commas, e.g. 4 or 4,2; got {text}")
+    return factors
 
 
 def check_size(size: int) -> None:
@@ -113,7 +128,9 @@ def check_target(at: tuple[float, float], to: float) -> None:
         raise OptionError(f"--to takes a scale above 1 and at most {MAX_SCALE:.0f}, e.g. 256; got {to:g}")
 
 
-def plan_native(width: int, height: int, at: tuple[float, float], to: float, size: int = 512) -> tuple[Planned, ...]:
+def plan_native(
+    width: int, height: int, at: tuple[float, float], to: float, size: int = 512, factors: Sequence[float] = (STEP_FACTOR,)
+) -> tuple[Planned, ...]:
     """Plan a zoom that shows the photo's own pixels as long as there are any and synthesises from 1x on.
 
     State 0 shows the whole photo, shrunk to fit ``size`` x ``size`` (never enlarged); later states are ``size`` pixels square as soon as
@@ -124,7 +141,7 @@ def plan_native(width: int, height: int, at: tuple[float, float], to: float, siz
     point = (at[0] * width, at[1] * height)
     fit = min(1.0, size / max(width, height))
     states: list[Planned] = []
-    for index, scale in enumerate(native_ladder(fit, to)):
+    for index, scale in enumerate(native_ladder(fit, to, factors)):
         if scale <= 1:
             spans = [_real_span(length, scale, size, centre) for length, centre in ((width, point[0]), (height, point[1]))]
             (x0, x1, w), (y0, y1, h) = spans
@@ -134,8 +151,10 @@ def plan_native(width: int, height: int, at: tuple[float, float], to: float, siz
     return tuple(states)
 
 
-def plan_paper(width: int, height: int, at: tuple[float, float], to: float, size: int = 512) -> tuple[Planned, ...]:
-    """Plan the official protocol: shorter side resized to ``size``, a ``size`` square cut around the point, then 4x steps.
+def plan_paper(
+    width: int, height: int, at: tuple[float, float], to: float, size: int = 512, factors: Sequence[float] = (STEP_FACTOR,)
+) -> tuple[Planned, ...]:
+    """Plan the official protocol: shorter side resized to ``size``, a ``size`` square cut around the point, then 4x steps (``factors`` changes them).
 
     Here scale counts from that square (its scale is 1), as in the paper's tables; regions stay in source pixels. Source: official
     inference code, point zoom (resized sides are cut to integers; the cut is centred unless ``at`` says otherwise).
@@ -150,7 +169,7 @@ def plan_paper(width: int, height: int, at: tuple[float, float], to: float, size
     states = [Planned(0, 1.0, region, (size, size), "photo", None)]
     # The square sits on whole pixels, so the point moves with it: a centred zoom stays centred, as in the official code.
     x, y = ((at[i] * fitted[i] - wanted[i] + corner[i]) * unit[i] for i in (0, 1))
-    for scale in synthetic_ladder(to)[1:]:
+    for scale in synthetic_ladder(to, factors)[1:]:
         states.append(_child(states[-1], scale, size, (x, y)))
     return tuple(states)
 

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from chainzoom.correctors.colour import Align
 from chainzoom.errors import OptionError
-from chainzoom.regions import Planned, check_size, plan_native, plan_paper
+from chainzoom.regions import Planned, check_size, plan_native, plan_paper, step_factors
 from chainzoom.sources import Source
 
 Mode = Literal["multiscale", "recursive", "onestep", "bicubic", "nearest"]
@@ -32,6 +32,7 @@ class Settings:
     consistency  0 leaves the backbone's output, 1 makes it shrink back to what it zoomed into
     size         largest side of a state in pixels
     protocol     ``native``: real pixels as long as the photo has any; ``paper``: the official 512 px square and 4x steps
+    step         zoom of the synthesised steps, taken in turn: ``4``, or for example ``2`` or ``4,2``
     """
 
     mode: Mode = "multiscale"
@@ -40,6 +41,7 @@ class Settings:
     consistency: float = 1.0
     size: int = 512
     protocol: Protocol = "native"
+    step: str = "4"
 
     def __post_init__(self) -> None:
         _one_of("--mode", self.mode, get_args(Mode))
@@ -48,11 +50,12 @@ class Settings:
         if not 0 <= self.consistency <= 1:
             raise OptionError(f"--consistency takes a number from 0 to 1; got {self.consistency:g}")
         check_size(self.size)
+        step_factors(self.step)
 
     def plan(self, source: Source, at: tuple[float, float] = (0.5, 0.5), to: float = 256.0) -> tuple[Planned, ...]:
         """Every state's scale, region and shape, before any pixel is made."""
         planner = plan_native if self.protocol == "native" else plan_paper
-        return planner(source.width, source.height, at, to, self.size)
+        return planner(source.width, source.height, at, to, self.size, step_factors(self.step))
 
 
 def _one_of(option: str, value: str, allowed: Sequence[str]) -> None:
