@@ -126,8 +126,8 @@ class Chain:
 
 
 def with_user_words(prompt: Prompt, user: str, protocol: Protocol) -> Prompt:
-    """The prompt with the user's words appended."""
-    if not user:
+    """The prompt with the user's words appended; a prompt taken over from the parent already has them."""
+    if not user or prompt.text.rstrip(",").endswith(user):
         return prompt
     if not prompt.text:
         return replace(prompt, text=user, source="user")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from itertools import pairwise
 from typing import Any
 
@@ -107,6 +107,18 @@ def test_user_words_are_appended_and_alone_without_prompter(photo: Image) -> Non
     assert (alone.text, alone.source) == ("tabby fur", "user")
     official = list(Chain(NoisyBackbone(), EchoPrompter(), user_prompt="fur", protocol="paper").run(photo, to=4))[-1].prompt
     assert official.text == "words 0, fur,"
+
+
+def test_a_prompt_taken_over_from_the_parent_does_not_repeat_the_users_words(photo: Image) -> None:
+    class Stuck(EchoPrompter):
+        def describe(self, views: Any) -> Any:
+            return [
+                replace(said, text=view.history[-1].text if view.history else said.text)
+                for said, view in zip(super().describe(views), views, strict=True)
+            ]
+
+    steps = list(Chain(NoisyBackbone(), Stuck(), user_prompt="fur").run(photo, to=64))
+    assert [step.prompt.text for step in steps[1:]] == ["words 0, fur"] * 3
 
 
 def test_words_reach_the_backbone(photo: Image) -> None:

@@ -26,6 +26,7 @@ class BackboneFacts:
     input       ``lowres``: takes (h, w), gives (h*scale, w*scale). ``upscaled``: wants its input already enlarged
                 by ``scale`` with bicubic interpolation and gives the same size back (OSEDiff)
     generative  whether it is a generative model (diffusion, GAN with noise), for which IPTC has a term of its own
+    runtime     what evaluates the network, where that decides the last bits, e.g. ``openvino-bf16``
     weights     every weight file that shaped the output
     """
 
@@ -38,11 +39,16 @@ class BackboneFacts:
     input: str = "lowres"
     weights: tuple[Weights, ...] = field(default=())
     generative: bool = False
+    runtime: str = ""
 
 
 @runtime_checkable
 class Backbone(Protocol):
-    """A super-resolution network or interpolation."""
+    """A super-resolution network or interpolation.
+
+    One that loads late or needs a server may also have ``check()``: it is called before the first image is touched and raises what the
+    first use would. The same holds for prompters.
+    """
 
     @property
     def facts(self) -> BackboneFacts:

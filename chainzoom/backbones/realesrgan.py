@@ -60,12 +60,17 @@ class RealESRGAN:
         """Scale 4, any size; two weight files, hashed once."""
         *files, revision = self._files
         made_of = tuple(Weights(f"Real-ESRGAN x4plus, {file.name}", revision, sha256_of(file), LICENCE) for file in map(Path, files))
-        return BackboneFacts(name="realesrgan", scale=SCALE, weights=made_of)
+        return BackboneFacts(name="realesrgan", scale=SCALE, weights=made_of, runtime=self.runtime)
 
     @cached_property
     def _network(self) -> Network:
         param, weights, _ = self._files
         return runtimes.load(self.runtime, param, weights, self.threads)
+
+    def check(self) -> None:
+        """Read and compile the network now. Raises what the first use would."""
+        with self._lock:
+            _ = self._network
 
     def upscale(self, image: Image, prompt: str = "", *, seed: int = 0) -> Image:
         """(H, W, 3) to (4H, 4W, 3), float32 in [0, 1]; sides longer than 160 px are done in overlapping tiles."""
