@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chainzoom.chain import Chain
+from chainzoom.models import Store
 from chainzoom.photos import Photo
 from chainzoom.presets import Preset, load_preset
 from chainzoom.records import RunFolder, check_folder
@@ -36,6 +37,10 @@ class ZoomRequest:
     size: int | None = None
     protocol: str | None = None
     depth: int = 8
+    memory: str | None = None
+    dtype: str | None = None
+    device: str | None = None
+    weights_dir: Path | None = None
     resume: bool = False
     overwrite: bool = False
 
@@ -43,7 +48,7 @@ class ZoomRequest:
         """The command line that repeats this run."""
         parts = ["chainzoom", "zoom", self.photo.name, "--at", f"{self.at[0]:g},{self.at[1]:g}", "--to", f"{self.to:g}"]
         parts += ["--preset", self.preset, "--seed", str(self.seed)]
-        for name in ("prompt", "mode", "align", "consistency", "size", "protocol"):
+        for name in ("prompt", "mode", "align", "consistency", "size", "protocol", "memory", "dtype", "device"):
             value = getattr(self, name)
             if value is not None:
                 parts += [f"--{name}", f'"{value}"' if name == "prompt" else str(value)]
@@ -60,7 +65,8 @@ class ZoomJob:
 
     def __init__(self, request: ZoomRequest) -> None:
         self.request = request
-        self.preset: Preset = load_preset(request.preset)
+        placing = {key: getattr(request, key) for key in ("memory", "dtype", "device")}
+        self.preset: Preset = load_preset(request.preset).with_options(**placing)
         settings = {key: getattr(request, key) for key in ("mode", "align", "consistency", "size", "protocol", "prompt")}
         checked = self.preset.check(**settings)
         check_target(request.at, request.to)
@@ -68,7 +74,7 @@ class ZoomJob:
         self.photo = Photo.open(request.photo)
         self.plan: tuple[Planned, ...] = checked.plan(self.photo, request.at, request.to)
         check_folder(request.out, {"source": {"sha256": self.photo.sha256}}, resume=request.resume, overwrite=request.overwrite)
-        self.chain: Chain = self.preset.build(**settings)
+        self.chain: Chain = self.preset.build(Store.at(request.weights_dir), **settings)
         self._header = self._describe()
         check_folder(request.out, self._header, resume=request.resume, overwrite=request.overwrite)
 

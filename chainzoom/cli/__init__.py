@@ -11,6 +11,7 @@ from types import FrameType
 import click
 
 from chainzoom.cli.doctor import doctor
+from chainzoom.cli.models import models
 from chainzoom.cli.presets import presets
 from chainzoom.cli.report import report
 from chainzoom.cli.zoom import zoom
@@ -28,7 +29,7 @@ def cli(debug: bool) -> None:
     """Zoom into any photo 256x and past it, and know what was seen and what was invented."""
 
 
-for command in (zoom, report, presets, doctor):
+for command in (zoom, report, presets, models, doctor):
     cli.add_command(command)
 
 

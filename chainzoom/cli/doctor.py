@@ -5,10 +5,13 @@ from __future__ import annotations
 import platform
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import click
 
 from chainzoom.backbones.runtimes import has_bf16, usable_cores
+from chainzoom.cli.models import weights_dir_option
+from chainzoom.models import Store
 from chainzoom.presets import builtin_names, load_preset
 from chainzoom.version import __version__
 
@@ -21,8 +24,9 @@ _PARTS = {
 
 
 @click.command()
-def doctor() -> None:
-    """Show what is installed, which presets can run here, and what to install for the others."""
+@weights_dir_option
+def doctor(weights_dir: Path | None) -> None:
+    """Show what is installed, which presets can run here, and what to install or fetch for the others."""
     click.echo(f"chainzoom {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
     click.echo(f"{usable_cores()} usable CPU cores, bfloat16 in hardware: {'yes' if has_bf16() else 'no'}\n")
     for part, packages in _PARTS.items():
@@ -33,7 +37,8 @@ def doctor() -> None:
             if version:
                 click.echo(f"    {package} {version}")
     click.echo("\npresets")
-    lines = {name: load_preset(name).missing() for name in builtin_names()}
+    store = Store.at(weights_dir)
+    lines = {name: load_preset(name).missing(store) for name in builtin_names()}
     for name, line in lines.items():
         click.echo(f"    {name}: " + (f"needs {line}" if line else "runs here"))
     if all(lines.values()):

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from chainzoom.cli.models import weights_dir_option
 from chainzoom.cli.progress import Progress
 from chainzoom.cli.samples import zoom_samples
 from chainzoom.jobs import ZoomJob, ZoomRequest
@@ -59,6 +60,10 @@ class Scale(click.ParamType[float]):
 @click.option("--protocol", metavar="NAME", help="native (real pixels first) or paper (the official 512 px square).")
 @click.option("--depth", type=click.Choice(["8", "16"]), default="8", show_default=True, help="Bits per channel of the states.")
 @click.option("--samples", type=int, metavar="N", help="Zoom from N seeds and map where they agree (evidence) and differ (invention).")
+@click.option("--memory", type=click.Choice(["fast", "balanced", "low"]), help="GPU memory to take: all there is need of, less, least.")
+@click.option("--dtype", metavar="TYPE", help="Precision of the networks: float32, bfloat16, float16 or auto.")
+@click.option("--device", metavar="NAME", help="Where the networks run, as torch calls it: cpu, cuda, cuda:1; or auto.")
+@weights_dir_option
 @click.option("--resume", is_flag=True, help="Go on where an earlier run into the same folder stopped.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in the same folder.")
 @click.option("--no-report", is_flag=True, help="States and record only: no strip, film or page.")
