@@ -24,6 +24,7 @@ LAYERS: list[set[str]] = [
     {"report"},
     {"jobs"},
     {"evaluation"},
+    {"training"},
     {"__init__"},
     {"cli"},
     {"__main__"},
