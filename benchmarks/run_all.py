@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPTS = ("realesrgan_runtimes.py", "engine_overhead.py", "drift.py")
+SCRIPTS = ("realesrgan_runtimes.py", "four_steps.py", "engine_overhead.py", "drift.py")
 
 if __name__ == "__main__":
     for script in SCRIPTS:
