@@ -11,9 +11,11 @@ from types import FrameType
 import click
 
 from chainzoom.cli.doctor import doctor
+from chainzoom.cli.eval import evaluate
 from chainzoom.cli.models import models
 from chainzoom.cli.presets import presets
 from chainzoom.cli.report import report
+from chainzoom.cli.study import study
 from chainzoom.cli.zoom import zoom
 from chainzoom.errors import ChainzoomError
 from chainzoom.version import __version__
@@ -29,7 +31,7 @@ def cli(debug: bool) -> None:
     """Zoom into any photo 256x and past it, and know what was seen and what was invented."""
 
 
-for command in (zoom, report, presets, models, doctor):
+for command in (zoom, report, evaluate, study, presets, models, doctor):
     cli.add_command(command)
 
 

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from PIL import ImageDraw
 
-from chainzoom.evaluation.samples import Agreement, to_lab
+from chainzoom.evaluation.metrics.agreement import lab
+from chainzoom.evaluation.samples import Agreement
 from chainzoom.images import Image, from_uint, resize, to_uint8
 from chainzoom.report.lettering import Line, wrapped
 
@@ -78,7 +79,7 @@ def _legend(canvas: PILImage.Image, draw: ImageDraw.ImageDraw, top: int, count: 
 
 def _overlay(sample: Image, found: Agreement) -> Image:
     """The colours where there is detail to judge, with the picture's own light and dark showing through; elsewhere its grey."""
-    light = (to_lab(sample)[..., :1] / 100).astype(np.float32)
+    light = (lab(sample)[..., :1] / 100).astype(np.float32)
     tinted = colours(found.local) * (np.float32(0.72) + np.float32(0.4) * light)
     weight = found.visible[..., None]
     return np.clip(weight * tinted + (1 - weight) * (np.float32(0.15) + np.float32(0.5) * light), 0, 1).astype(np.float32)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainzoom.errors import OptionError
+from chainzoom.evaluation.metrics.agreement import lab
 from chainzoom.images import Image, resize
 from chainzoom.report.frames import scale_text
 
@@ -27,8 +28,6 @@ EVIDENCE, INVENTION = 0.2, 0.6
 
 _VISIBLE = 1.0  # delta E: detail weaker than this is hardly seen
 _WINDOW = 8  # pixels that share one value of the map
-_SRGB_TO_XYZ = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]])
-_WHITE = np.array([0.95047, 1.0, 1.08883])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,20 +91,11 @@ def judge(found: Agreement) -> str:
     return "evidence" if found.share < EVIDENCE else "invention" if found.share > INVENTION else "partly invention"
 
 
-def to_lab(image: Image) -> NDArray[np.float64]:
-    """(..., 3) sRGB in [0, 1] as CIE 1976 L*a*b*, white D65."""
-    rgb = image.astype(np.float64)
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((np.maximum(rgb, 0) + 0.055) / 1.055) ** 2.4)
-    xyz = linear @ _SRGB_TO_XYZ.T / _WHITE
-    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz * (29 / 6) ** 2 / 3 + 4 / 29)
-    return np.stack((116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])), axis=-1)
-
-
 def _detail(sample: Image, scale: float) -> NDArray[np.float64]:
     """What lies above the photo's own pixels: the sample less its copy shrunk to 1x and enlarged again, in L*a*b*."""
     height, width = sample.shape[:2]
     small = resize(sample, (max(1, round(width / scale)), max(1, round(height / scale))), "bicubic")
-    return to_lab(sample) - to_lab(np.clip(resize(small, (width, height), "bicubic"), 0, 1))
+    return lab(sample) - lab(np.clip(resize(small, (width, height), "bicubic"), 0, 1))
 
 
 def _about(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -100,5 +100,5 @@ def _finished(run: Path) -> dict[str, Any]:
 
 def _zoom_of(record: dict[str, Any]) -> list[Any]:
     """What must be the same in all samples."""
-    keys = ("preset", "parts", "mode", "protocol", "at", "to", "size", "align", "consistency", "user_prompt")
-    return [record["source"]["sha256"], [step["scale"] for step in record["steps"]], *(record[key] for key in keys)]
+    keys = ("preset", "parts", "mode", "protocol", "at", "to", "size", "align", "consistency", "step", "user_prompt")
+    return [record["source"]["sha256"], [step["scale"] for step in record["steps"]], *(record.get(key) for key in keys)]
