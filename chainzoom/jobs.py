@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from chainzoom.chain import Chain
 from chainzoom.models import Store
@@ -36,7 +36,7 @@ class ZoomRequest:
     consistency: float | None = None
     size: int | None = None
     protocol: str | None = None
-    depth: int = 8
+    depth: Literal[8, 16] = 8
     memory: str | None = None
     dtype: str | None = None
     device: str | None = None
@@ -75,6 +75,9 @@ class ZoomJob:
         self.plan: tuple[Planned, ...] = checked.plan(self.photo, request.at, request.to)
         check_folder(request.out, {"source": {"sha256": self.photo.sha256}}, resume=request.resume, overwrite=request.overwrite)
         self.chain: Chain = self.preset.build(Store.at(request.weights_dir), **settings)
+        for part in (self.chain.backbone, self.chain.prompter):
+            if (check := getattr(part, "check", None)) is not None:
+                check()
         self._header = self._describe()
         check_folder(request.out, self._header, resume=request.resume, overwrite=request.overwrite)
 
@@ -115,6 +118,7 @@ class ZoomJob:
             "depth": request.depth,
             "synthesised_from": min((state.scale for state in self.plan if state.kind == "synthesised"), default=None),
             "generative": self.chain.backbone.facts.generative,
+            "runtime": self.chain.backbone.facts.runtime,
         }
 
     def steps(self) -> Iterator[tuple[Step, bool]]:

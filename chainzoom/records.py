@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import filelock
 import numpy as np
@@ -49,7 +49,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     except ValueError:
         raise OutputError(f"{path} is not valid JSON; use --overwrite to start again") from None
     found = record.get("schema") if isinstance(record, dict) else type(record).__name__
-    if found != SCHEMA or not {"source", "status", "steps"} <= record.keys():
+    if not isinstance(record, dict) or found != SCHEMA or not {"source", "status", "steps"} <= record.keys():
         raise OutputError(f"{path} should be a whole record of schema {SCHEMA}, it says {found}; use --overwrite to start again")
     return record
 
@@ -64,13 +64,15 @@ class RunFolder:
 
     path: Path
     header: dict[str, Any]
-    depth: int
+    depth: Literal[8, 16]
     done: list[Step]
     record: dict[str, Any]
     _lock: filelock.BaseFileLock
 
     @classmethod
-    def open(cls, path: Path, header: Mapping[str, Any], *, depth: int = 8, resume: bool = False, overwrite: bool = False) -> RunFolder:
+    def open(
+        cls, path: Path, header: Mapping[str, Any], *, depth: Literal[8, 16] = 8, resume: bool = False, overwrite: bool = False
+    ) -> RunFolder:
         """Create or reopen a folder. Nothing is written when it cannot be used.
 
         Raises OutputError when the folder holds other things and neither ``resume`` nor ``overwrite`` is set, when it holds another

@@ -154,7 +154,7 @@ def plan_native(
 def plan_paper(
     width: int, height: int, at: tuple[float, float], to: float, size: int = 512, factors: Sequence[float] = (STEP_FACTOR,)
 ) -> tuple[Planned, ...]:
-    """Plan the official protocol: shorter side resized to ``size``, a ``size`` square cut around the point, then 4x steps (``factors`` changes them).
+    """Plan the official protocol: shorter side resized to ``size``, a ``size`` square cut around the point, then 4x steps (or ``factors``).
 
     Here scale counts from that square (its scale is 1), as in the paper's tables; regions stay in source pixels. Source: official
     inference code, point zoom (resized sides are cut to integers; the cut is centred unless ``at`` says otherwise).

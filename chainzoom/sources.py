@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,23 +51,23 @@ class ArraySource:
     sha256: str
 
     @classmethod
-    def of(cls, array: NDArray[np.floating] | NDArray[np.integer]) -> ArraySource:
+    def of(cls, array: NDArray[Any]) -> ArraySource:
         """Wrap an (H, W, 3) or (H, W) array: floats in [0, 1], or integers of 8 or 16 bits over their full range.
 
         Raises ImageError for another shape or type, values outside [0, 1], or NaN.
         """
-        array = np.asarray(array)
-        if array.ndim == 2:
-            array = np.repeat(array[..., None], 3, axis=2)
-        if array.ndim != 3 or array.shape[2] != 3 or min(array.shape[:2]) < 16:
-            raise ImageError(f"an image array must be (H, W, 3) or (H, W) with at least 16 pixels a side; got shape {array.shape}")
-        if array.dtype in (np.uint8, np.uint16):
-            array = array / np.float64(np.iinfo(array.dtype).max)
-        elif not np.issubdtype(array.dtype, np.floating):
-            raise ImageError(f"an image array must be floating, uint8 or uint16; got {array.dtype}")
-        if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-            raise ImageError(f"a floating image array must lie in [0, 1] without NaN; got {array.min():g}..{array.max():g}")
-        image = frozen(array.astype(np.float32))
+        values: NDArray[Any] = np.asarray(array)
+        if values.ndim == 2:
+            values = np.repeat(values[..., None], 3, axis=2)
+        if values.ndim != 3 or values.shape[2] != 3 or min(values.shape[:2]) < 16:
+            raise ImageError(f"an image array must be (H, W, 3) or (H, W) with at least 16 pixels a side; got shape {values.shape}")
+        if values.dtype in (np.uint8, np.uint16):
+            values = values / np.float64(np.iinfo(values.dtype).max)
+        elif not np.issubdtype(values.dtype, np.floating):
+            raise ImageError(f"an image array must be floating, uint8 or uint16; got {values.dtype}")
+        if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= 1):
+            raise ImageError(f"a floating image array must lie in [0, 1] without NaN; got {values.min():g}..{values.max():g}")
+        image = frozen(values.astype(np.float32))
         digest = hashlib.sha256(repr(image.shape).encode())
         digest.update(image.data)
         return cls(image, digest.hexdigest())
@@ -75,12 +75,12 @@ class ArraySource:
     @property
     def width(self) -> int:
         """Pixels from left to right."""
-        return self.image.shape[1]
+        return int(self.image.shape[1])
 
     @property
     def height(self) -> int:
         """Pixels from top to bottom."""
-        return self.image.shape[0]
+        return int(self.image.shape[0])
 
     def read(self, region: Box, size: tuple[int, int], kernel: Kernel = "lanczos") -> Image:
         """See Source.read."""

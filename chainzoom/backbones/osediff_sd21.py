@@ -18,11 +18,9 @@ from chainzoom.backbones.checkpoints import (
     as_tensors,
     check_pairs,
     describe_file,
-    existing,
     lazy_reader,
     load_part,
     read_json,
-    read_pickle,
     tensor_files,
 )
 from chainzoom.backbones.latents import Latents, parse_latents
@@ -33,15 +31,14 @@ from chainzoom.backbones.torch_common import (
     checked_batch,
     out_of_memory_advice,
     pad_to_multiple,
-    parse_device,
     parse_dtype,
-    quiet_loading,
     require,
     to_images,
     torch,
 )
 from chainzoom.errors import WeightsError
 from chainzoom.images import Image
+from chainzoom.torch_io import existing, parse_device, quiet_loading, read_pickle
 
 TIMESTEP = 999
 SD21_LICENCE = "Stable Diffusion 2.1: CreativeML Open RAIL++-M (use-based restrictions)"
@@ -158,7 +155,7 @@ class OSEDiffSD21:
                 weights = tuple(describe_file(*entry) for entry in self._files)
                 stochastic = self._latents.stochastic
                 self._facts = BackboneFacts(
-                    "osediff_sd21", min_size=16, uses_prompt=True, stochastic=stochastic, input="upscaled", weights=weights
+                    "osediff_sd21", min_size=16, uses_prompt=True, stochastic=stochastic, input="upscaled", weights=weights, generative=True
                 )
             return self._facts
 

@@ -19,7 +19,6 @@ from chainzoom.backbones.checkpoints import (
     WeightFile,
     check_pairs,
     describe_file,
-    existing,
     lazy_reader,
     load_part,
     read_json,
@@ -34,15 +33,14 @@ from chainzoom.backbones.torch_common import (
     out_of_memory_advice,
     pad_to_multiple,
     parse_choice,
-    parse_device,
     parse_dtype,
-    quiet_loading,
     require,
     to_images,
     torch,
 )
 from chainzoom.errors import WeightsError
 from chainzoom.images import Image
+from chainzoom.torch_io import existing, parse_device, quiet_loading
 
 SHIFTS = {"point": (0, 1), "training": (1, 1), "full": (0, 0)}
 """Name -> how many times the VAE's shift factor is subtracted after encoding and added before decoding."""
@@ -178,13 +176,19 @@ class OSEDiffSD3:
 
     @property
     def facts(self) -> BackboneFacts:
-        """Facts with every file's hash (computed on first use, see ``checkpoints.cached_sha256``); they change only with the adapters."""
+        """Facts with every file's hash (computed on first use, see ``weights.cached_sha256``); they change only with the adapters."""
         with self._lock:
             if self._facts is None:
                 merged = [self._adapter_files[name] for name in self.updates.merged if name in self._adapter_files]
                 weights = tuple(describe_file(*entry) for entry in [*self._files, *merged])
                 self._facts = BackboneFacts(
-                    "osediff_sd3", min_size=16, uses_prompt=True, stochastic=self._latents.stochastic, input="upscaled", weights=weights
+                    "osediff_sd3",
+                    min_size=16,
+                    uses_prompt=True,
+                    stochastic=self._latents.stochastic,
+                    input="upscaled",
+                    weights=weights,
+                    generative=True,
                 )
             return self._facts
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from chainzoom.backbones.base import BackboneFacts
-from chainzoom.backbones.checkpoints import WeightFile, check_pairs, describe_file, existing, load_part, read_json, tensor_files
+from chainzoom.backbones.checkpoints import WeightFile, check_pairs, describe_file, load_part, read_json, tensor_files
 from chainzoom.backbones.prompt_cache import CachedPrompts, Embedding, load_tokenizer
 from chainzoom.backbones.torch_common import (
     MEMORY_MODES,
@@ -19,7 +19,6 @@ from chainzoom.backbones.torch_common import (
     out_of_memory_advice,
     pad_to_multiple,
     parse_choice,
-    parse_device,
     parse_dtype,
     require,
     to_images,
@@ -27,6 +26,7 @@ from chainzoom.backbones.torch_common import (
 )
 from chainzoom.errors import OptionError, WeightsError
 from chainzoom.images import Image
+from chainzoom.torch_io import existing, parse_device
 
 LICENCE = "Stable Diffusion x4 upscaler: CreativeML Open RAIL++-M (use-based restrictions)"
 SCALING = 0.08333
@@ -149,7 +149,7 @@ class SDx4:
         with self._lock:
             if self._facts is None:
                 weights = tuple(describe_file(*entry) for entry in self._files)
-                self._facts = BackboneFacts("sd_x4", uses_prompt=True, stochastic=True, weights=weights)
+                self._facts = BackboneFacts("sd_x4", uses_prompt=True, stochastic=True, weights=weights, generative=True)
             return self._facts
 
     def upscale(self, image: Image, prompt: str = "", *, seed: int = 0) -> Image:

@@ -76,7 +76,7 @@ def zoom(photo: Path, out: Path | None, depth: str, no_report: bool, as_json: bo
     if options["resume"] and options["overwrite"]:
         raise click.UsageError("--resume and --overwrite exclude each other")
     folder = out or _free_folder(Path(f"{photo.stem}-{scale_text(options['to'])}"), options["resume"] or options["overwrite"])
-    job = ZoomJob(ZoomRequest(photo, folder, depth=int(depth), **options))
+    job = ZoomJob(ZoomRequest(photo, folder, depth=16 if depth == "16" else 8, **options))
     if samples is not None:
         zoom_samples(job, samples, no_report=no_report, as_json=as_json)
         return
