@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
@@ -24,6 +26,39 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cached_sha256(file: Path) -> str:
+    """SHA-256 of a file, remembered by path, size and modification time, since hashing gigabytes takes seconds.
+
+    The memory is ``sha256.json`` in ``$CHAINZOOM_CACHE`` or ``$XDG_CACHE_HOME/chainzoom`` or ``~/.cache/chainzoom``; when that cannot be
+    written the hash is computed each time. A file changed without a new size or time would go unseen here; ``models verify`` reads all.
+    """
+    stat = file.stat()
+    key = f"{file.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
+    memory = _cache_folder() / "sha256.json"
+    try:
+        known = json.loads(memory.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = {}
+    if isinstance(known, dict) and isinstance(known.get(key), str):
+        return str(known[key])
+    digest = sha256_of(file)
+    try:
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        scratch = memory.with_suffix(f".{os.getpid()}.tmp")
+        scratch.write_text(json.dumps({**(known if isinstance(known, dict) else {}), key: digest}), encoding="utf-8")
+        scratch.replace(memory)
+    except OSError:
+        pass
+    return digest
+
+
+def _cache_folder() -> Path:
+    own, shared = os.environ.get("CHAINZOOM_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    if own:
+        return Path(own)
+    return Path(shared) / "chainzoom" if shared else Path.home() / ".cache" / "chainzoom"
 
 
 def package_file(package: str, module: str, relative: str) -> tuple[Path, str]:

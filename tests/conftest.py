@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -74,3 +74,11 @@ def photo_file(tmp_path: Path) -> Path:
     path = tmp_path / "photo.png"
     PILImage.fromarray((natural(192, 256) * 255).astype(np.uint8)).save(path)
     return path
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is remembered between runs stays out of the user's own cache folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CHAINZOOM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "chainzoom"
 LAYERS: list[set[str]] = [
     {"errors", "version"},
-    {"images", "seeds", "regions", "weights", "atomic", "torchfile", "icc", "png_chunks"},
+    {"images", "seeds", "regions", "weights", "atomic", "torchfile", "torch_io", "extras", "icc", "png_chunks"},
     {"photo_decode", "sources", "provenance"},
     {"photos"},
     {"pictures", "models"},

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from chainzoom.backbones.checkpoints import existing, opened, read_json, read_tensors
+from chainzoom.backbones.checkpoints import opened, read_json, read_tensors
 from chainzoom.backbones.lora import Factor, Factors
 from chainzoom.backbones.torch_common import torch
 from chainzoom.errors import WeightsError
+from chainzoom.torch_io import existing
 
 _KEY = re.compile(
     r"^(?:base_model\.model\.)?(?:transformer\.|unet\.)?(?P<layer>.+?)\.(?:lora\.|lora_)(?P<half>A|B|down|up)(?:\.[A-Za-z_]\w*)??\.weight$"

@@ -4,40 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from chainzoom.backbones.torch_common import quiet_loading, require, torch
+from chainzoom.backbones.torch_common import require, torch
 from chainzoom.errors import WeightsError
-from chainzoom.weights import Weights, sha256_of
+from chainzoom.torch_io import dtype_keyword, existing, quiet_loading, read_pickle
+from chainzoom.weights import Weights, cached_sha256
 
 Tensors = dict[str, torch.Tensor]
 WeightFile = tuple[Path, str, str]
 """File, its name in records, its licence."""
-
-
-def existing(path: str | os.PathLike[str], what: str, remedy: str = "check the path, or fetch it with 'chainzoom models fetch'") -> Path:
-    """The path when something is there; WeightsError naming it otherwise."""
-    found = Path(path)
-    if not found.exists():
-        raise WeightsError(f"{what} {found} is missing; {remedy}")
-    return found
-
-
-def read_pickle(path: str | os.PathLike[str], what: str) -> Any:
-    """A torch pickle read with ``weights_only``: tensors, numbers, strings and containers. Anything else in it is an error, never run."""
-    file = existing(path, what)
-    try:
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if re.search("unsupported (global|class)|allowed global", str(error), re.IGNORECASE):
-            raise WeightsError(f"{what} {file} holds code, not only tensors, and was not read; get the file from its authors") from error
-        raise WeightsError(f"{what} {file} is not a readable torch file (truncated, or something else); fetch it again") from error
-    except (RuntimeError, EOFError, ValueError, OSError, KeyError, UnicodeDecodeError) as error:
-        raise WeightsError(f"{what} {file} is truncated or not a torch file; fetch it again") from error
 
 
 def read_tensors(path: str | os.PathLike[str], what: str) -> Tensors:
@@ -128,7 +107,7 @@ def load_part(cls: Any, folder: Path, dtype: torch.dtype) -> Any:
     existing(folder, "model folder")
     read_json(folder / "config.json")
     tensor_files(folder)
-    keyword = "torch_dtype" if cls.__module__.startswith("diffusers") or not _takes_dtype() else "dtype"
+    keyword = dtype_keyword(cls.__module__)
     try:
         with quiet_loading():
             model, info = cls.from_pretrained(
@@ -139,12 +118,6 @@ def load_part(cls: Any, folder: Path, dtype: torch.dtype) -> Any:
         raise WeightsError(f"{folder} is not a usable {cls.__name__} (truncated, or another model): {first}; fetch it again") from error
     check_coverage(folder, info["missing_keys"], info["unexpected_keys"], info["mismatched_keys"])
     return model.requires_grad_(False).eval()
-
-
-def _takes_dtype() -> bool:
-    """Whether transformers' ``from_pretrained`` knows ``dtype`` (since 4.56) or only ``torch_dtype``."""
-    version = require("transformers", "reading text encoders").__version__
-    return tuple(int(part) for part in version.split(".")[:2]) >= (4, 56)
 
 
 def check_coverage(file: Path, missing: Iterable[str], unexpected: Iterable[str], mismatched: Iterable[object] = ()) -> None:
@@ -178,36 +151,3 @@ def describe_file(file: Path, name: str, licence: str) -> Weights:
     """The file's identity for records. A hub snapshot's revision is its commit; any other file's is ``local``."""
     commit = re.search(r"/snapshots/([0-9a-f]{40})/", file.as_posix())
     return Weights(name=name, revision=commit[1] if commit else "local", sha256=cached_sha256(file), licence=licence)
-
-
-def cached_sha256(file: Path) -> str:
-    """SHA-256 of a file, remembered by path, size and modification time, since hashing gigabytes takes seconds.
-
-    The memory is ``sha256.json`` in ``$CHAINZOOM_CACHE`` or ``$XDG_CACHE_HOME/chainzoom`` or ``~/.cache/chainzoom``; when that cannot be
-    written the hash is computed each time. A file changed without a new size or time would go unseen here; ``models verify`` reads all.
-    """
-    stat = file.stat()
-    key = f"{file.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
-    memory = _cache_folder() / "sha256.json"
-    try:
-        known = json.loads(memory.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        known = {}
-    if isinstance(known, dict) and isinstance(known.get(key), str):
-        return str(known[key])
-    digest = sha256_of(file)
-    try:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        scratch = memory.with_suffix(f".{os.getpid()}.tmp")
-        scratch.write_text(json.dumps({**(known if isinstance(known, dict) else {}), key: digest}), encoding="utf-8")
-        scratch.replace(memory)
-    except OSError:
-        pass
-    return digest
-
-
-def _cache_folder() -> Path:
-    own, shared = os.environ.get("CHAINZOOM_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    if own:
-        return Path(own)
-    return Path(shared) / "chainzoom" if shared else Path.home() / ".cache" / "chainzoom"

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from chainzoom.backbones.checkpoints import as_tensors, check_state, read_pickle
+from chainzoom.backbones.checkpoints import as_tensors, check_state
 from chainzoom.backbones.latent_tiles import in_windows
 from chainzoom.backbones.lora import PEFT_DEFAULT_ALPHA, merge_wrapped_state
 from chainzoom.backbones.placement import Placement
 from chainzoom.backbones.torch_common import parse_choice, seeded_noise, torch
 from chainzoom.errors import OptionError
+from chainzoom.torch_io import read_pickle
 
 POSTERIORS = ("sample", "mean")
 FACTOR = 8

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from chainzoom.backbones.checkpoints import read_pickle
 from chainzoom.backbones.torch_common import torch
 from chainzoom.errors import OptionError, WeightsError
+from chainzoom.torch_io import read_pickle
 
 OFFICIAL_RANK = 4
 PEFT_DEFAULT_ALPHA = 8

@@ -10,7 +10,8 @@ from typing import Any
 from chainzoom.backbones.placement import VISITS, parse_quantise
 from chainzoom.backbones.sd3_prompts import ENCODERS, LIMITS
 from chainzoom.backbones.sd3_sizes import SD3_MEDIUM, Configs, build
-from chainzoom.backbones.torch_common import MEMORY_MODES, parse_choice, parse_dtype, quiet_loading, torch
+from chainzoom.backbones.torch_common import MEMORY_MODES, parse_choice, parse_dtype, torch
+from chainzoom.torch_io import quiet_loading
 
 _TEXT = {name: part for part, name in ENCODERS.items()}
 _TILE = 1024

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from chainzoom.backbones.checkpoints import existing, read_json
-from chainzoom.backbones.torch_common import quiet_loading, require, torch
+from chainzoom.backbones.checkpoints import read_json
+from chainzoom.backbones.torch_common import require, torch
 from chainzoom.errors import WeightsError
+from chainzoom.torch_io import existing, quiet_loading
 
 Embedding = tuple[torch.Tensor, ...]
 """Tensors of one prompt, each with a leading batch axis of 1."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from chainzoom.backbones.torch_common import quiet_loading, require, torch
+from chainzoom.backbones.torch_common import require, torch
+from chainzoom.torch_io import quiet_loading
 
 Configs = dict[str, dict[str, Any]]
 

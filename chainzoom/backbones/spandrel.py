@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from chainzoom.backbones.base import BackboneFacts
-from chainzoom.backbones.checkpoints import describe_file, existing, read_pickle, read_tensors
-from chainzoom.backbones.torch_common import out_of_memory_advice, parse_device, parse_dtype, require, to_images, to_tensor, torch
+from chainzoom.backbones.checkpoints import describe_file, read_tensors
+from chainzoom.backbones.torch_common import out_of_memory_advice, parse_dtype, require, to_images, to_tensor, torch
 from chainzoom.errors import OptionError, WeightsError
 from chainzoom.images import Image
+from chainzoom.torch_io import existing, parse_device, read_pickle
 
 
 class Spandrel:

@@ -1,9 +1,7 @@
-"""What the torch backbones share: optional imports, precisions, tensors from pictures and back, seeded noise, out-of-memory errors."""
+"""What the torch backbones share: precisions, tensors from pictures and back, seeded noise, out-of-memory advice."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from chainzoom.errors import BackendError, ImageError, MissingExtraError, OptionError
+from chainzoom.extras import need
 from chainzoom.images import Image, clip
+from chainzoom.torch_io import out_of_memory
 
 try:
     import torch as torch
@@ -24,10 +24,7 @@ MEMORY_MODES = ("fast", "balanced", "low")
 
 def require(package: str, needed_by: str, extra: str = "diffusion") -> Any:
     """Import an optional package; MissingExtraError with the install line when it is not there."""
-    try:
-        return importlib.import_module(package)
-    except ModuleNotFoundError as missing:
-        raise MissingExtraError(needed_by, package.partition(".")[0], extra) from missing
+    return need(package, needed_by, extra=extra)
 
 
 def parse_dtype(name: str) -> torch.dtype:
@@ -35,17 +32,6 @@ def parse_dtype(name: str) -> torch.dtype:
     if name not in DTYPES:
         raise OptionError(f"dtype must be one of {', '.join(DTYPES)}, not {name!r}")
     return DTYPES[name]
-
-
-def parse_device(name: str) -> torch.device:
-    """A device that exists here: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ..."""
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise OptionError(f"device {name!r} is not known to torch; use cpu, cuda or cuda:0") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise OptionError(f"device {name!r} was asked for, but torch {torch.__version__} sees no CUDA device; use --device cpu")
-    return device
 
 
 def parse_choice(option: str, value: str, choices: Sequence[str]) -> str:
@@ -114,31 +100,10 @@ def out_of_memory_advice(backbone: str, memory: str) -> Iterator[None]:
     """Turn the device's out-of-memory error into a BackendError that names the next setting to try."""
     try:
         yield
-    except RuntimeError as error:  # torch's OutOfMemoryError is one; some devices raise the bare class
-        if not (isinstance(error, torch.cuda.OutOfMemoryError) or "out of memory" in str(error).lower()):
+    except RuntimeError as error:  # torch's OutOfMemoryError is one
+        if not out_of_memory(error):
             raise
         after = {"fast": "use --memory balanced", "balanced": "use --memory low"}
         remedy = after.get(memory, "use a smaller --size (and close other programs on this device)")
         first = str(error).partition("\n")[0].partition(". ")[0]
         raise BackendError(f"{backbone} ran out of device memory with --memory {memory} ({first}); {remedy}") from error
-
-
-@contextmanager
-def quiet_loading() -> Iterator[None]:
-    """No progress bars or chatter from diffusers and transformers while weights load; their own settings come back afterwards."""
-    loggers = [
-        importlib.import_module(f"{name}.utils.logging")
-        for name in ("transformers", "diffusers")
-        if importlib.util.find_spec(name) is not None
-    ]
-    before = [(module, module.get_verbosity(), module.is_progress_bar_enabled()) for module in loggers]
-    for module in loggers:
-        module.set_verbosity_error()
-        module.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for module, verbosity, bars in before:
-            module.set_verbosity(verbosity)
-            if bars:
-                module.enable_progress_bar()

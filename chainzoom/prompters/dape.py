@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainzoom.errors import BackendError, ImageError, WeightsError
+from chainzoom.extras import need
 from chainzoom.images import Image
 from chainzoom.prompters.base import Prompt, View
-from chainzoom.prompters.extras import need
-from chainzoom.weights import Weights, sha256_of
+from chainzoom.weights import Weights, cached_sha256
 
 if TYPE_CHECKING:
     from chainzoom.prompters.ram_head import RAM
@@ -75,7 +75,7 @@ class DAPE:
     @cached_property
     def weights(self) -> tuple[Weights, ...]:
         """The checkpoint and, when given, the LoRA; hashed on first use."""
-        return tuple(Weights(path.name, "file", sha256_of(path), _LICENCE.format(who)) for path, who in self._files)
+        return tuple(Weights(path.name, "file", cached_sha256(path), _LICENCE.format(who)) for path, who in self._files)
 
     def logits(self, image: Image) -> NDArray[np.float32]:
         """One number a tag before the sigmoid, (tags,), for an image (H, W, 3) float32 in [0, 1]."""

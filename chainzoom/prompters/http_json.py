@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from chainzoom.errors import BackendError, OptionError
-from chainzoom.prompters.extras import need
+from chainzoom.extras import need
 
 KEY_NAMES = ("CHAINZOOM_API_KEY", "OPENAI_API_KEY")
 """Environment variables that may hold the key; the first one that is set counts."""

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import pickle
 import re
-import warnings
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -14,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from chainzoom.errors import WeightsError
+from chainzoom.torch_io import existing, read_pickle
 
 RANK, ALPHA = 8, 1
 
@@ -31,34 +29,16 @@ def some(names: Iterable[str], limit: int = 4) -> str:
     return ", ".join(ordered[:limit]) + more
 
 
-def existing(path: str | Path, what: str) -> Path:
-    """The path, or WeightsError when there is no file."""
-    path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"{what} not found: there is no file {path}; download it and point to it")
-    return path
-
-
 def read_state(path: str | Path, what: str) -> dict[str, Tensor]:
     """Tensors of a ``.pth`` file, read with ``weights_only``; a ``{"model": ...}`` wrapper is opened.
 
     Raises WeightsError for a missing, truncated or foreign file and for a pickle with anything but tensors in it.
     """
-    path = existing(path, what)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Detected pickle protocol")  # said of foreign pickles, which end as an error below
-            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError:
-        problem = "holds more than tensors (it could run code) or is no torch file; nothing was run; take it from its authors"
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError):
-        problem = "is truncated or no torch file; download it again"
-    else:
-        state = loaded.get("model", loaded) if isinstance(loaded, dict) else None
-        if isinstance(state, dict) and state and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
-            return {re.sub(r"^vision_multi\.", "tagging_head.", key): value for key, value in state.items()}
-        problem = "does not hold a state dict (names to tensors); check that it is the right file"
-    raise WeightsError(f"{what} {path} {problem}")
+    loaded = read_pickle(path, what, mapped=True)
+    state = loaded.get("model", loaded) if isinstance(loaded, dict) else None
+    if isinstance(state, dict) and state and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
+        return {re.sub(r"^vision_multi\.", "tagging_head.", key): value for key, value in state.items()}
+    raise WeightsError(f"{what} {path} does not hold a state dict (names to tensors); check that it is the right file")
 
 
 def read_tags(path: str | Path) -> list[str]:
@@ -66,7 +46,7 @@ def read_tags(path: str | Path) -> list[str]:
     path = existing(path, "tag list")
     try:
         tags = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
+    except (UnicodeDecodeError, OSError):
         tags = []
     if not tags or not all(tag.strip() for tag in tags):
         raise WeightsError(f"tag list {path}: expected UTF-8 text with one tag a line and no empty lines; use ram_tag_list.txt")
@@ -78,7 +58,7 @@ def read_thresholds(path: str | Path, count: int) -> list[float]:
     path = existing(path, "threshold list")
     try:
         values = [float(line) for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except ValueError:
+    except (ValueError, OSError):
         values = []
     if not values or not all(math.isfinite(value) and 0 <= value <= 1 for value in values):
         raise WeightsError(f"threshold list {path}: expected one number in [0, 1] a line; use ram_tag_list_threshold.txt")

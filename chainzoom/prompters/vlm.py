@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image as PILImage
 
 from chainzoom.errors import BackendError, OptionError
+from chainzoom.extras import need
 from chainzoom.prompters import quality, vlm_loading
 from chainzoom.prompters.asking import PROMPT_LIMIT, Answer, Asking, Request
 from chainzoom.prompters.base import Prompt, View
 from chainzoom.prompters.cache import AnswerCache
-from chainzoom.prompters.extras import need
 from chainzoom.prompters.questions import turns
-from chainzoom.weights import Weights, sha256_of
+from chainzoom.torch_io import out_of_memory, parse_device
+from chainzoom.weights import Weights, cached_sha256
 
 if TYPE_CHECKING:
     import torch
@@ -84,9 +85,9 @@ class VLM:
         if batch_size < 1 or max_new_tokens < 1 or temperature < 0:
             got = f"{batch_size}, {max_new_tokens}, {temperature:g}"
             raise OptionError(f"batch_size and max_new_tokens must be at least 1, temperature at least 0; got {got}")
-        if memory == "low" and quantise is None and vlm_loading.pick_device(device).type == "cuda":
-            quantise = "int4"
         need("torch", vlm_loading.NEEDED_BY)
+        if memory == "low" and quantise is None and parse_device(device).type == "cuda":
+            quantise = "int4"
         adapted = None
         if adapter is not None:
             from chainzoom.prompters import vlm_adapter
@@ -122,7 +123,7 @@ class VLM:
         if adapter is None:
             return found
         name = f"{adapter.parent.name}/{adapter.name}"
-        return (*found, Weights(name, "local", sha256_of(adapter), "unknown: see where the adapter was published"))
+        return (*found, Weights(name, "local", cached_sha256(adapter), "unknown: see where the adapter was published"))
 
     def describe(self, views: Sequence[View]) -> list[Prompt]:
         """One prompt for each view, in order. Unfit answers are asked again once, then replaced by the parent's prompt with a note."""
@@ -136,7 +137,7 @@ class VLM:
             self._unpark()
             parts = [self._batched(requests[at : at + self._batch]) for at in range(0, len(requests), self._batch)]
         except RuntimeError as error:
-            if not vlm_loading.out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             parts = []
         finally:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import pickle
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from chainzoom.errors import WeightsError
+from chainzoom.torch_io import read_pickle
 
 _KEY = re.compile(r"^base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])(?:\.(?!weight)[^.]+)?\.weight$")
 _UNSUPPORTED = (
@@ -208,12 +208,8 @@ def _tensors(path: Path) -> tuple[Path, dict[str, Tensor]]:
     if file is None:
         raise WeightsError(f"adapter {path}: there is no adapter_model.safetensors; get it again")
     try:
-        state = load_file(file) if file.suffix == ".safetensors" else torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise WeightsError(
-            f"adapter file {file} holds more than tensors (it could run code); nothing was run; take it from its authors"
-        ) from None
-    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError, KeyError):
+        state = load_file(file) if file.suffix == ".safetensors" else read_pickle(file, "adapter file")
+    except (SafetensorError, OSError):
         raise WeightsError(f"adapter file {file} is truncated or something else; get it again") from None
     if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"adapter file {file} holds no named tensors; get it again")

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from chainzoom.errors import BackendError, MissingExtraError, OptionError, WeightsError
-from chainzoom.prompters.extras import need
+from chainzoom.extras import need
 from chainzoom.prompters.questions import ONE_IMAGE
-from chainzoom.weights import Weights, sha256_of
+from chainzoom.torch_io import dtype_keyword, out_of_memory, parse_device, quiet_loading
+from chainzoom.weights import Weights, cached_sha256
 
 NEEDED_BY = "the vlm prompter"
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -33,20 +32,6 @@ class Loaded:
     folder: Path
     device: Any
     quantised: bool
-
-
-def pick_device(device: str) -> Any:
-    """``auto`` is the GPU when there is one; anything else as torch names it. OptionError for a device that is not there."""
-    torch = need("torch", NEEDED_BY)
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        found = torch.device(device)
-    except RuntimeError:
-        raise OptionError(f"device {device!r} is not known to torch; use auto, cpu, cuda or cuda:0") from None
-    if found.type == "cuda" and not torch.cuda.is_available():
-        raise OptionError(f"device {device!r} was asked for, but torch sees no CUDA device; use cpu")
-    return found
 
 
 def pick_dtype(dtype: str, device: Any) -> Any:
@@ -93,18 +78,18 @@ def load(
     """
     transformers = need("transformers", NEEDED_BY)
     need("torchvision", NEEDED_BY)
-    place = pick_device(device)
+    need("torch", NEEDED_BY)
+    place = parse_device(device)
     number = pick_dtype(dtype, place)
     settings = quantisation(quantise, number)
     where = _folder(str(source), revision, local_files_only)
-    new = tuple(int(part) for part in transformers.__version__.split(".")[:2]) >= (4, 56)
-    options: dict[str, Any] = {"dtype" if new else "torch_dtype": number}
+    options: dict[str, Any] = {dtype_keyword(): number}
     if settings is not None:
         need("accelerate", f"quantise={quantise!r}")
         options |= {"quantization_config": settings, "device_map": {"": str(place)}}
     hub = {"revision": revision} if revision else {}
     try:
-        with _quiet(transformers):
+        with quiet_loading():
             processor = transformers.AutoProcessor.from_pretrained(
                 str(source), local_files_only=local_files_only, trust_remote_code=False, **hub
             )
@@ -154,7 +139,7 @@ def weights_of(name: str, folder: Path, licence: str) -> tuple[Weights, ...]:
     index = folder / "model.safetensors.index.json"
     files = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())) if index.is_file() else ["model.safetensors"]
     commit = re.search(r"/snapshots/([0-9a-f]{40})$", folder.as_posix())
-    return tuple(Weights(f"{name}/{file}", commit[1] if commit else "local", sha256_of(folder / file), licence) for file in files)
+    return tuple(Weights(f"{name}/{file}", commit[1] if commit else "local", cached_sha256(folder / file), licence) for file in files)
 
 
 def _folder(source: str, revision: str | None, local_files_only: bool) -> Path:
@@ -205,24 +190,3 @@ def _check_processor(source: str | Path, processor: Any, config: Any) -> None:
     theirs, ours = getattr(config, "image_token_id", None), getattr(processor, "image_token_id", None)
     if None not in (theirs, ours) and theirs != ours:
         raise WeightsError(f"model {source}: its processor marks images by token {ours}, its config by {theirs}; fetch it again")
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether this is a device saying that its memory is full."""
-    torch = need("torch", NEEDED_BY)
-    return isinstance(error, torch.cuda.OutOfMemoryError) or (isinstance(error, RuntimeError) and "out of memory" in str(error).lower())
-
-
-@contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """No progress bars and only errors while loading; the library's own settings come back afterwards."""
-    logging = transformers.utils.logging
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

@@ -18,7 +18,6 @@ from safetensors.torch import load_file, save_file
 from chainzoom.backbones import checkpoints
 from chainzoom.backbones.osediff_sd3 import OSEDiffSD3
 from chainzoom.errors import WeightsError
-from chainzoom.weights import sha256_of
 from tests.backbones.tiny_models import CASES
 
 CASE = CASES[0]
@@ -208,21 +207,6 @@ def test_an_early_vae_loads(model: Path) -> None:
 def vae_of(backbone):
     with backbone._placement.use("vae") as vae:
         return vae
-
-
-def test_hashes_are_remembered_until_the_file_changes(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("CHAINZOOM_CACHE", str(tmp_path / "cache"))
-    reads = []
-    monkeypatch.setattr(checkpoints, "sha256_of", lambda path: reads.append(path) or sha256_of(path))
-    path = tmp_path / "file"
-    path.write_bytes(b"one")
-    assert checkpoints.cached_sha256(path) == checkpoints.cached_sha256(path) == sha256_of(path)
-    assert len(reads) == 1
-    path.write_bytes(b"three")
-    assert checkpoints.cached_sha256(path) == sha256_of(path)
-    assert len(reads) == 2
-    (tmp_path / "cache" / "sha256.json").write_text("rubbish")
-    assert checkpoints.cached_sha256(path) == sha256_of(path)
 
 
 def test_a_hub_snapshot_states_its_commit(tmp_path: Path) -> None:

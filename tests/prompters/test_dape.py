@@ -218,7 +218,7 @@ def test_wrong_tags(tmp_path):
     (tmp_path / "t.txt").write_bytes(b"\xff\xfe\xff")
     with pytest.raises(WeightsError, match="one tag a line"):
         make(tags=tmp_path / "t.txt")
-    with pytest.raises(WeightsError, match="no file"):
+    with pytest.raises(WeightsError, match="is missing"):
         make(tags=tmp_path / "none.txt")
 
 

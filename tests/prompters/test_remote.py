@@ -449,7 +449,7 @@ def test_without_httpx_the_install_line_is_given(monkeypatch):
     def missing(name: str) -> None:
         raise ImportError(name, name=name)
 
-    monkeypatch.setattr("chainzoom.prompters.extras.importlib.import_module", missing)
+    monkeypatch.setattr("chainzoom.extras.importlib.import_module", missing)
     with pytest.raises(MissingExtraError, match=r"needs httpx.*chainzoom\[vlm\]"):
         Remote("http://127.0.0.1:9/v1")
 

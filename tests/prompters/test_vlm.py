@@ -291,7 +291,7 @@ def test_missing_packages_give_the_install_line(folders, monkeypatch, package):
             raise ImportError(f"no {name}", name=name)
         return real(name, *rest)
 
-    monkeypatch.setattr("chainzoom.prompters.extras.importlib.import_module", without)
+    monkeypatch.setattr("chainzoom.extras.importlib.import_module", without)
     extra = "quant" if package == "bitsandbytes" else "vlm"
     with pytest.raises(MissingExtraError, match=rf"needs {package}.*chainzoom\[{extra}\]"):
         load(folders["qwen2_5_vl says"], quantise="int8" if package == "bitsandbytes" else None)
