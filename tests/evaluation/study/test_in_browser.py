@@ -147,6 +147,17 @@ def test_scores_can_be_changed_by_mouse_and_by_key(fresh: Browser) -> None:
     assert list(kept(fresh)["scores"].values()) == [4], "arrow keys move within the radio buttons"
 
 
+def test_a_score_moves_on_to_the_next_open_row(fresh: Browser) -> None:
+    active = "[...document.querySelectorAll('.item')].findIndex((node) => node.classList.contains('active'))"
+    fresh.click(".item:nth-child(2) label:nth-of-type(5) input")
+    fresh.press("5")
+    assert fresh.run(active) == 2
+    fresh.press("5")
+    assert fresh.run(active) == 0, "round to the row that was passed over"
+    fresh.press("5")
+    assert fresh.run("document.activeElement.id") == "next-below"
+
+
 def test_the_large_picture(fresh: Browser) -> None:
     fresh.click(".item:nth-child(1) .tiles li:nth-child(2) button")
     name = "document.getElementById('viewer-name').textContent"
