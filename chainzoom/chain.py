@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from chainzoom.backbones.base import Backbone
+from chainzoom.backbones.base import Backbone, TruncatingBackbone
 from chainzoom.correctors.colour import Align
 from chainzoom.course import Course, Task, Words
 from chainzoom.images import Kernel
@@ -99,12 +99,18 @@ class Chain:
         steered = [task.work is not None and settings.mode not in INTERPOLATIONS for task in tasks]
         return [
             Words(
-                with_user_words(prompt, settings.user_prompt, settings.protocol) if steers else prompt,
+                self._with_cuts(with_user_words(prompt, settings.user_prompt, settings.protocol)) if steers else prompt,
                 self.prompter.weights if task.view is not None and self.prompter else (),
                 seconds if task.view is not None else 0.0,
             )
             for prompt, task, steers in zip(prompts, tasks, steered, strict=True)
         ]
+
+    def _with_cuts(self, prompt: Prompt) -> Prompt:
+        """The prompt with a note for every text encoder of the backbone that cannot see all of it."""
+        lost = self.backbone.truncation(prompt.text) if isinstance(self.backbone, TruncatingBackbone) else {}
+        notes = tuple(f"{encoder} does not see the last {count} tokens" for encoder, count in lost.items() if count)
+        return replace(prompt, notes=prompt.notes + notes) if notes else prompt
 
     def render(self, tasks: Sequence[tuple[Course, Task]], words: Sequence[Words]) -> list[Step]:
         """The states of the tasks, in order; each course moves on to its next state."""

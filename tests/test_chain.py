@@ -121,6 +121,15 @@ def test_a_prompt_taken_over_from_the_parent_does_not_repeat_the_users_words(pho
     assert [step.prompt.text for step in steps[1:]] == ["words 0, fur"] * 3
 
 
+def test_words_that_a_text_encoder_cannot_see_are_noted(photo: Image) -> None:
+    class Short(NoisyBackbone):
+        def truncation(self, prompt: str) -> dict[str, int]:
+            return {"CLIP": max(0, len(prompt.split()) - 3), "T5": 0}
+
+    step = list(Chain(Short(), EchoPrompter(), user_prompt="long grey fur").run(photo, to=4))[-1]
+    assert step.prompt.notes == ("CLIP does not see the last 2 tokens",)
+
+
 def test_words_reach_the_backbone(photo: Image) -> None:
     backbone = NoisyBackbone()
     list(Chain(backbone, EchoPrompter()).run(photo, to=16))

@@ -70,3 +70,12 @@ class BatchBackbone(Protocol):
     def upscale_batch(self, images: Sequence[Image], prompts: Sequence[str], seeds: Sequence[int]) -> list[Image]:
         """As ``upscale`` for each picture; rounding may differ from one-by-one calls in the last bits."""
         ...
+
+
+@runtime_checkable
+class TruncatingBackbone(Protocol):
+    """A backbone whose text encoders see only so many tokens."""
+
+    def truncation(self, prompt: str) -> dict[str, int]:
+        """Tokens of the prompt that each text encoder cannot see; zeros when all is used."""
+        ...
