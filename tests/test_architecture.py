@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "chainzoom"
 LAYERS: list[set[str]] = [
     {"errors", "version"},
-    {"images", "seeds", "regions", "weights", "atomic", "torchfile", "torch_io", "extras", "icc", "png_chunks"},
+    {"images", "seeds", "regions", "weights", "atomic", "torchfile", "torch_io", "torch_device", "torch_memory", "extras", "icc", "png_chunks"},
     {"photo_decode", "sources", "provenance"},
     {"photos"},
     {"pictures", "models"},
@@ -18,11 +18,11 @@ LAYERS: list[set[str]] = [
     {"step", "settings"},
     {"course"},
     {"chain"},
-    {"many"},
+    {"many", "windows"},
     {"registry"},
     {"presets", "records"},
     {"report"},
-    {"jobs"},
+    {"jobs", "full"},
     {"evaluation"},
     {"training"},
     {"__init__"},

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from chainzoom.backbones.placement import VISITS, parse_quantise
-from chainzoom.backbones.sd3_prompts import ENCODERS, LIMITS
+from chainzoom.backbones.sd3_prompts import ENCODERS, LIMITS, TOGETHER
 from chainzoom.backbones.sd3_sizes import SD3_MEDIUM, Configs, build
 from chainzoom.backbones.torch_common import MEMORY_MODES, parse_choice, parse_dtype, torch
 from chainzoom.torch_io import quiet_loading
+from chainzoom.torch_memory import held_bytes, peak_bytes
 
 _TEXT = {name: part for part, name in ENCODERS.items()}
 _TILE = 1024
@@ -47,7 +47,7 @@ def estimate_memory(
     quantise_t5: str | None = None,
     configs: Configs = SD3_MEDIUM,
 ) -> MemoryEstimate:
-    """Expected peak of osediff_sd3 for ``batch`` states of ``size`` pixels a side; ``configs`` as ``SD3_MEDIUM``.
+    """Expected peak of osediff_sd3 for ``batch`` states of ``size`` pixels a side, each with its own words; ``configs`` as ``SD3_MEDIUM``.
 
     PyTorch's scaled_dot_product_attention counts as fused (no matrix of scores). Kernel workspaces, the allocator's slack and the
     driver's own context come on top. Not yet checked against a GPU's measured peak.
@@ -61,7 +61,7 @@ def estimate_memory(
         for name, layer in models["text_encoder_3"].named_modules():
             if name.endswith(".wo"):
                 layer.float()
-    weights = {part: _bytes(model) for part, model in models.items()}
+    weights = {part: held_bytes(model) for part, model in models.items()}
     t5 = models["text_encoder_3"]
     if int8:  # one byte a weight in Linear layers; per-row scales are negligible
         weights["text_encoder_3"] -= sum(
@@ -70,27 +70,21 @@ def estimate_memory(
     kinds = {part: "text" if part in ENCODERS else "core" for part in configs}
     resident = sum(weights[part] for part in configs if kinds[part] not in VISITS[memory])
 
-    side = min(size, _TILE)
-    activations = {name: _text_activations(models[part], LIMITS[name]) for name, part in _TEXT.items()}
+    side, prompts = min(size, _TILE), 1 if memory == "low" else min(batch, TOGETHER)
+    activations = {name: _text_activations(models[part], LIMITS[name], prompts) for name, part in _TEXT.items()}
     activations |= _image_activations(models, configs, side, batch, vae_kind, kind)
     part_of = {**_TEXT, "vae_encode": "vae", "transformer": "transformer", "vae_decode": "vae"}
     phases = {}
     for phase, part in part_of.items():
         visiting = weights[part] if kinds[part] in VISITS[memory] else 0
         if visiting and phase == "t5" and memory == "low" and not int8:  # streamed: two layers at most, one leaving as the next comes
-            visiting = 2 * max(_bytes(leaf) for leaf in t5.modules() if not list(leaf.children()))
+            visiting = 2 * max(held_bytes(leaf) for leaf in t5.modules() if not list(leaf.children()))
         phases[phase] = resident + visiting + activations[phase]
     return MemoryEstimate(weights, resident, activations, phases)
 
 
-def _bytes(module: torch.nn.Module) -> int:
-    """Of all parameters and buffers, shared ones once."""
-    tensors = {id(tensor): tensor for tensor in [*module.parameters(), *module.buffers()]}
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-
-
-def _text_activations(model: Any, length: int) -> int:
-    ids = torch.zeros((1, length), dtype=torch.long, device="meta")
+def _text_activations(model: Any, length: int, prompts: int) -> int:
+    ids = torch.zeros((prompts, length), dtype=torch.long, device="meta")
     return peak_bytes(lambda: model(ids, output_hidden_states=length == LIMITS["clip_l"]))
 
 
@@ -114,49 +108,3 @@ def _image_activations(models: Mapping[str, Any], configs: Configs, side: int, b
         ),
         "vae_decode": peak_bytes(lambda: vae.decode(empty(*latent, dtype=vae_kind))),
     }
-
-
-def peak_bytes(run: Callable[[], object]) -> int:
-    """Largest sum of bytes of tensors that ``run`` makes and holds at one time; works on meta tensors, where nothing is allocated."""
-    from torch.overrides import TorchFunctionMode
-    from torch.utils._python_dispatch import TorchDispatchMode
-
-    live, peak = 0, 0
-    seen: set[int] = set()
-
-    def freed(key: int, size: int) -> None:
-        nonlocal live
-        live -= size
-        seen.discard(key)
-
-    class Count(TorchDispatchMode):  # type: ignore[misc, no-untyped-call, unused-ignore]
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            nonlocal live, peak
-            known = {tensor.untyped_storage()._cdata for tensor in _tensors((args, kwargs or {}))}
-            answer = func(*args, **(kwargs or {}))
-            for tensor in _tensors(answer):
-                storage = tensor.untyped_storage()
-                if storage._cdata not in seen and storage._cdata not in known:
-                    seen.add(storage._cdata)
-                    live += storage.nbytes()
-                    peak = max(peak, live)
-                    weakref.finalize(storage, freed, storage._cdata, storage.nbytes())
-            return answer
-
-    class FusedAttention(TorchFunctionMode):  # type: ignore[misc, unused-ignore]
-        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            if func is torch.nn.functional.scaled_dot_product_attention:
-                given = dict(zip(("query", "key", "value"), args, strict=False)) | (kwargs or {})
-                return given["query"].new_empty((*given["query"].shape[:-1], given["value"].shape[-1]))
-            return func(*args, **(kwargs or {}))
-
-    count: Any = Count
-    with torch.inference_mode(), FusedAttention(), count():
-        run()
-    return peak
-
-
-def _tensors(tree: Any) -> list[torch.Tensor]:
-    from torch.utils._pytree import tree_leaves
-
-    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]

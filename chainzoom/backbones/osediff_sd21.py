@@ -54,9 +54,9 @@ class ClipPrompts(CachedPrompts):
         super().__init__({"clip": tokenizer}, {"clip": 77})
         self._placement, self._dtype = placement, dtype
 
-    def _run(self, prompts: Sequence[str]) -> list[Embedding]:
+    def _run(self, groups: Sequence[Sequence[str]]) -> list[Embedding]:
         with self._placement.use("clip") as model:
-            return [(model(self._ids("clip", prompt, self._placement.device))[0].to(self._dtype),) for prompt in prompts]
+            return [(model(self._ids("clip", group, self._placement.device))[0].to(self._dtype),) for group in groups]
 
 
 class OSEDiffSD21:

@@ -40,6 +40,7 @@ from chainzoom.backbones.torch_common import (
 )
 from chainzoom.errors import WeightsError
 from chainzoom.images import Image
+from chainzoom.torch_device import Lane
 from chainzoom.torch_io import existing, parse_device, quiet_loading
 
 SHIFTS = {"point": (0, 1), "training": (1, 1), "full": (0, 0)}
@@ -71,7 +72,7 @@ class OSEDiffSD3:
         self._timestep, self._shifts = timestep, shifts
         self._files, self._adapter_files = list(files), dict[str, WeightFile]()
         self._facts: BackboneFacts | None = None
-        self._lock = threading.RLock()
+        self._lock, self._lane = threading.RLock(), Lane(placement.device)
 
     @classmethod
     def from_files(
@@ -87,6 +88,7 @@ class OSEDiffSD3:
         posterior: str = "sample",
         quantise_t5: str | None = None,
         compile: str | None = None,
+        channels_last: bool = False,
         tile: int = 1024,
         lora_rank: int = OFFICIAL_RANK,
         adapters: Mapping[str, str] | None = None,
@@ -102,6 +104,7 @@ class OSEDiffSD3:
         quantise_t5  ``int8`` keeps T5's weights in 8 bits (torchao)
         compile      a ``torch.compile`` backend for the transformer, e.g. ``inductor``; None: off. The first picture of each size is then
                      slow; torch keeps what it compiled in its own cache folder between runs
+        channels_last  keep the VAE's convolutions in the layout that GPUs with tensor cores compute in
         tile         sides above this many pixels are worked in windows of half of it
         lora_rank    rank that the LoRA file must have
         adapters     name -> path of PEFT adapters to merge on top, see ``load_adapter``
@@ -144,6 +147,8 @@ class OSEDiffSD3:
             files.append((Path(vae_encoder), Path(vae_encoder).name, COZ_LICENCE))
         with quiet_loading():
             vae.to(torch.float32 if kind == torch.float16 and vae.config.force_upcast else kind)
+            if channels_last:
+                vae.to(memory_format=torch.channels_last)
 
         prompts = SD3Prompts.from_folder(folder, placement, kind, quantise_t5=quantise_t5)
         widths = [placement.config(name) for name in ("clip_l", "clip_g", "t5")]
@@ -207,7 +212,7 @@ class OSEDiffSD3:
             return []
         pixels, drawn = checked_batch("osediff_sd3", images, prompts, seeds, 16)
         height, width = pixels.shape[-2:]
-        with self._lock, torch.no_grad(), out_of_memory_advice("osediff_sd3", self._placement.memory):
+        with self._lock, self._lane(), torch.no_grad(), out_of_memory_advice("osediff_sd3", self._placement.memory):
             embeds, pooled = self.prompts.encode(prompts)
             latent = self._latents.encode(pad_to_multiple(pixels, 16), drawn, noise, shift=self._shifts[0])
             with self._placement.use("transformer"):

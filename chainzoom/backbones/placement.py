@@ -8,6 +8,7 @@ from typing import Any
 
 from chainzoom.backbones.torch_common import MEMORY_MODES, parse_choice, require, torch
 from chainzoom.errors import MissingExtraError, OptionError
+from chainzoom.torch_device import pin, visiting
 
 VISITS = {"fast": frozenset[str](), "balanced": frozenset({"text"}), "low": frozenset({"text", "core"})}
 """Memory mode -> kinds of parts that are on the device only while they work."""
@@ -33,6 +34,8 @@ class Placement:
             kind = "streamed"
         elif kind not in VISITS[self.memory]:
             _move(module, self.device)
+        elif self.device.type == "cuda":
+            pin(module)
         self._parts[name] = (module, kind)
 
     def config(self, name: str) -> Any:
@@ -50,25 +53,6 @@ class Placement:
             yield module
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-
-
-@contextmanager
-def visiting(module: torch.nn.Module, device: torch.device) -> Iterator[None]:
-    """The module on the device for a while. Its host copy stays where it was, so leaving copies nothing back."""
-    tables: list[dict[str, Any]] = [table for part in module.modules() for table in (part._parameters, part._buffers)]
-    slots = [(table, name, tensor) for table in tables for name, tensor in table.items() if tensor is not None]
-    moved: dict[int, torch.Tensor] = {}  # tied weights move once
-    try:
-        with torch.inference_mode(False), torch.no_grad():
-            for table, name, tensor in slots:
-                if id(tensor) not in moved:
-                    copy = tensor.detach().to(device)
-                    moved[id(tensor)] = torch.nn.Parameter(copy, requires_grad=False) if isinstance(tensor, torch.nn.Parameter) else copy
-                table[name] = moved[id(tensor)]
-        yield
-    finally:
-        for table, name, tensor in slots:
-            table[name] = tensor
 
 
 def _move(module: torch.nn.Module, device: torch.device) -> None:

@@ -16,13 +16,17 @@ ENCODERS = {"text_encoder": "clip_l", "text_encoder_2": "clip_g", "text_encoder_
 LIMITS = {"clip_l": 77, "clip_g": 77, "t5": 512}
 """Tokens that each encoder sees, start and end tokens included (official code)."""
 
+TOGETHER = 8
+"""Prompts in one pass on a GPU: T5's attention scores then take about 1 GB in 16 bits."""
+
 
 class SD3Prompts(CachedPrompts):
     """Prompt -> embeddings (1, 589, T5 width) and pooled embeddings (1, CLIP-L width + CLIP-G width)."""
 
     def __init__(self, tokenizers: Mapping[str, Any], placement: Placement, dtype: torch.dtype, cache_size: int = 64) -> None:
-        """The placement holds parts named as in ``LIMITS``."""
-        super().__init__(tokenizers, LIMITS, cache_size)
+        """The placement holds parts named as in ``LIMITS``. A GPU encodes prompts together unless memory is short."""
+        together = TOGETHER if placement.device.type == "cuda" and placement.memory != "low" else 1
+        super().__init__(tokenizers, LIMITS, cache_size, together)
         self._placement, self._dtype = placement, dtype
 
     @classmethod
@@ -42,22 +46,22 @@ class SD3Prompts(CachedPrompts):
             placement.add(name, module, "text", stream=name == "t5" and quantise_t5 is None)
         return cls(tokenizers, placement, dtype, cache_size)
 
-    def _run(self, prompts: Sequence[str]) -> list[Embedding]:
-        clip_l = self._clip("clip_l", prompts)
-        clip_g = self._clip("clip_g", prompts)
+    def _run(self, groups: Sequence[Sequence[str]]) -> list[Embedding]:
+        clip_l = self._clip("clip_l", groups)
+        clip_g = self._clip("clip_g", groups)
         device = self._placement.device
         with self._placement.use("t5") as model:
-            t5 = [model(self._ids("t5", prompt, device))[0] for prompt in prompts]
+            t5 = [model(self._ids("t5", group, device))[0] for group in groups]
         results: list[Embedding] = []
         for (hidden_l, pooled_l), (hidden_g, pooled_g), words in zip(clip_l, clip_g, t5, strict=True):
-            clip = torch.cat([hidden_l, hidden_g], dim=-1)  # (1, 77, L + G)
+            clip = torch.cat([hidden_l, hidden_g], dim=-1)  # (B, 77, L + G)
             clip = torch.nn.functional.pad(clip, (0, words.shape[-1] - clip.shape[-1]))
-            embeds = torch.cat([clip, words.to(clip.dtype)], dim=1)  # (1, 77 + 512, T5 width)
+            embeds = torch.cat([clip, words.to(clip.dtype)], dim=1)  # (B, 77 + 512, T5 width)
             results.append((embeds.to(self._dtype), torch.cat([pooled_l, pooled_g], dim=-1).to(self._dtype)))
         return results
 
-    def _clip(self, name: str, prompts: Sequence[str]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Penultimate hidden states and projected pooled output of each prompt."""
+    def _clip(self, name: str, groups: Sequence[Sequence[str]]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Penultimate hidden states and projected pooled output of each group."""
         with self._placement.use(name) as model:
-            answers = [model(self._ids(name, prompt, self._placement.device), output_hidden_states=True) for prompt in prompts]
+            answers = [model(self._ids(name, group, self._placement.device), output_hidden_states=True) for group in groups]
         return [(answer.hidden_states[-2], answer[0]) for answer in answers]

@@ -41,10 +41,10 @@ class PipelinePrompts(CachedPrompts):
         super().__init__({"clip": pipeline.tokenizer}, {"clip": 77})
         self._pipeline, self._device = pipeline, device
 
-    def _run(self, prompts: Sequence[str]) -> list[Embedding]:
+    def _run(self, groups: Sequence[Sequence[str]]) -> list[Embedding]:
         encode = self._pipeline.text_encoder
         dtype = self._pipeline.unet.dtype
-        return [(encode(self._ids("clip", prompt, self._device))[0].to(self._device, dtype),) for prompt in prompts]
+        return [(encode(self._ids("clip", group, self._device))[0].to(self._device, dtype),) for group in groups]
 
 
 class SDx4:

@@ -10,7 +10,7 @@ import numpy as np
 
 from chainzoom.errors import BackendError, ImageError, MissingExtraError, OptionError
 from chainzoom.extras import need
-from chainzoom.images import Image, clip
+from chainzoom.images import Image
 from chainzoom.torch_io import out_of_memory
 
 try:
@@ -49,8 +49,8 @@ def to_tensor(images: Sequence[Image]) -> torch.Tensor:
     shape = next(iter(shapes))
     if len(shape) != 3 or shape[2] != 3:
         raise ImageError(f"expected (H, W, 3), got {shape}")
-    batch = np.stack([np.asarray(image, dtype=np.float32) for image in images])
-    return torch.from_numpy(np.ascontiguousarray(batch.transpose(0, 3, 1, 2))) * 2 - 1
+    batch = torch.from_numpy(np.stack([np.asarray(image, dtype=np.float32) for image in images]))
+    return (batch * 2 - 1).permute(0, 3, 1, 2).contiguous()
 
 
 def checked_batch(
@@ -73,10 +73,10 @@ def checked_batch(
 
 def to_images(tensor: torch.Tensor) -> list[Image]:
     """A tensor (B, 3, H, W) in [-1, 1] to pictures (H, W, 3) float32 clipped to [0, 1]. NaN raises BackendError."""
-    array = tensor.detach().float().cpu().numpy().transpose(0, 2, 3, 1) * np.float32(0.5) + np.float32(0.5)
-    if not np.isfinite(array).all():
+    pixels = (tensor.detach().float() * 0.5 + 0.5).permute(0, 2, 3, 1)
+    if not torch.isfinite(pixels).all():
         raise BackendError("the network answered NaN or infinity; use dtype bfloat16 or float32 instead of float16")
-    return [clip(np.ascontiguousarray(image)) for image in array]
+    return list(pixels.clamp(0, 1).contiguous().cpu().numpy())
 
 
 def pad_to_multiple(tensor: torch.Tensor, multiple: int) -> torch.Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +43,12 @@ class VLM:
         self._max_new_tokens, self._batch = max_new_tokens, batch_size
         self._asking = asking or Asking(self.answers, self.name, "")
         self._identity: tuple[str, Path | None] = ("", None)
+        need("torch", vlm_loading.NEEDED_BY)
+        from chainzoom.torch_device import Lane, pin
+
+        self._lock, self._lane = threading.Lock(), Lane(loaded.device, urgent=True)
+        if memory == "balanced" and not loaded.quantised and loaded.device.type == "cuda":
+            pin(loaded.model)
         _set_generation(loaded.model, max_new_tokens)
         tokenizer = getattr(loaded.processor, "tokenizer", loaded.processor)
         tokenizer.padding_side = "left"
@@ -134,14 +142,12 @@ class VLM:
         if not requests:
             return []
         try:
-            self._unpark()
-            parts = [self._batched(requests[at : at + self._batch]) for at in range(0, len(requests), self._batch)]
+            with self._lock, self._lane(), self._placed():
+                parts = [self._batched(requests[at : at + self._batch]) for at in range(0, len(requests), self._batch)]
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
             parts = []
-        finally:
-            self._park()
         if not parts:
             raise BackendError(f"the vlm prompter ran out of memory on {self._loaded.device}; {self._next_setting()}")
         return [answer for part in parts for answer in part]
@@ -159,6 +165,7 @@ class VLM:
         draw = _Draw([request.temperature for request in requests], [request.seed for request in requests])
         with torch.inference_mode():
             out = model.generate(**inputs, logits_processor=[draw])
+        draw.check()
         fresh = out[:, inputs["input_ids"].shape[1] :].cpu()
         ends = torch.tensor(model.generation_config.eos_token_id).flatten()
         texts = processor.batch_decode(fresh, skip_special_tokens=True, clean_up_tokenization_spaces=False)
@@ -171,18 +178,20 @@ class VLM:
             return "use --memory balanced"
         return "use --memory low" if self._memory != "low" else "use device='cpu' or a smaller model"
 
-    def _park(self) -> None:
-        """In ``balanced`` the model waits in main memory, so that the backbone has the device."""
-        if self._memory == "balanced" and not self._loaded.quantised and self._loaded.device.type != "cpu":
-            import torch
+    @contextmanager
+    def _placed(self) -> Iterator[None]:
+        """In ``balanced`` the model waits in main memory between calls, so that the backbone has the device."""
+        if self._memory != "balanced" or self._loaded.quantised:
+            yield
+            return
+        import torch
 
-            self._loaded.model.to("cpu")
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+        from chainzoom.torch_device import visiting
 
-    def _unpark(self) -> None:
-        if self._memory == "balanced" and not self._loaded.quantised:
-            self._loaded.model.to(self._loaded.device)
+        with visiting(self._loaded.model, self._loaded.device):
+            yield
+        if self._loaded.device.type == "cuda":
+            torch.cuda.empty_cache()
 
 
 class _Draw:
@@ -197,13 +206,15 @@ class _Draw:
 
         self._temperatures = list(temperatures)
         self._generators = [torch.Generator("cpu").manual_seed(seed % 2**63) for seed in seeds]
+        self._overflow: Any = False
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """(B, T) tokens so far and (B, vocabulary) logits -> logits."""
         import torch
 
-        if torch.isnan(scores).any():
-            raise BackendError("the vlm prompter's numbers overflowed; use dtype bfloat16 or float32 instead of float16")
+        self._overflow = torch.isnan(scores).any() | self._overflow  # looked at once, at the end: each look halts the device
+        if not any(self._temperatures):
+            return scores
         out = scores.clone()
         for row, (temperature, generator) in enumerate(zip(self._temperatures, self._generators, strict=True)):
             if temperature:
@@ -211,6 +222,11 @@ class _Draw:
                 kept = _nucleus(scores[row].double() / temperature)
                 out[row] = (kept - torch.log(-torch.log(noise)).to(kept.device)).to(scores.dtype)
         return out
+
+    def check(self) -> None:
+        """BackendError when the logits were ever no numbers."""
+        if bool(self._overflow):
+            raise BackendError("the vlm prompter's numbers overflowed; use dtype bfloat16 or float32 instead of float16")
 
 
 def _nucleus(logits: torch.Tensor) -> torch.Tensor:

@@ -25,6 +25,7 @@ from chainzoom.backbones.placement import Placement
 from chainzoom.backbones.sd3_prompts import ENCODERS
 from chainzoom.backbones.sd3_sizes import SD3_MEDIUM, build, parameter_counts
 from chainzoom.errors import MissingExtraError, WeightsError
+from chainzoom.torch_device import visiting
 from tests.backbones.tiny_models import CASES, osediff_lists
 
 VAE_TARGETS = ["conv1", "conv2", "conv_in", "conv_shortcut", "conv", "conv_out", "to_q", "to_k", "to_v", "to_out.0"]
@@ -261,7 +262,7 @@ def test_tied_weights_move_once() -> None:
     first, second = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
     second.weight = first.weight
     pair = torch.nn.Sequential(first, second)
-    with placement.visiting(pair, torch.device("meta")):
+    with visiting(pair, torch.device("meta")):
         assert first.weight is second.weight
         assert first.weight.device.type == "meta"
     assert first.weight is second.weight
