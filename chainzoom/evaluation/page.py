@@ -16,7 +16,7 @@ from PIL import Image as PILImage
 
 from chainzoom.evaluation.metrics.base import Metric
 from chainzoom.evaluation.summary import Cell, Summary, Test, published
-from chainzoom.evaluation.tables import columns
+from chainzoom.evaluation.tables import columns, heading
 from chainzoom.report.frames import scale_text
 from chainzoom.version import __version__
 
@@ -25,6 +25,7 @@ _CAUTION = (
     "figures, which cannot be raised by inventing."
 )
 _FILES = ("table.md", "table.tex", "table.csv", "tests.csv", "spread.csv", "scores.parquet", "eval.json")
+_DECIMALS = {"niqe": 2, "pyiqa-musiq": 2, "pyiqa-maniqa-pipal": 4, "pyiqa-clipiqa": 4}
 _COLUMNS = {"niqe": "NIQE ↓", "pyiqa-musiq": "MUSIQ ↑", "pyiqa-maniqa-pipal": "MANIQA ↑", "pyiqa-clipiqa": "CLIPIQA ↑"}
 
 
@@ -80,6 +81,7 @@ def _tables(summary: Summary) -> str:
     parts.append("Rows marked published are the paper's own figures, on other pictures and with another backbone.</p>")
     for scale in summary.plan.scales:
         metrics = columns(summary, scale)
+        heads = [heading(summary, scale, m) for m in metrics]
         rows = []
         for method in summary.plan.methods:
             cells = (_cell(summary.cell(scale, method.name, m.name), m, summary.best(scale, m) == method.name) for m in metrics)
@@ -87,7 +89,7 @@ def _tables(summary: Summary) -> str:
         rows += _published_rows(scale, metrics)
         label = scale_text(scale)
         parts.append(
-            f"<h3>{label}</h3>" + _scroll(f"Figures at {label}", _head(["Method", *(f"{m.label} {m.arrow}" for m in metrics)]), rows)
+            f"<h3>{label}</h3>" + _scroll(f"Figures at {label}", _head(["Method", *heads]), rows)
         )
     return "".join(parts)
 
@@ -107,7 +109,7 @@ def _published_rows(scale: float, metrics: Sequence[Metric]) -> list[str]:
     rows = []
     for row in published()[0]:
         if row.scale == scale:
-            figures = "".join(_number(f"{row.figures[m.name]:g}" if m.name in row.figures else "") for m in metrics)
+            figures = "".join(_number(f"{row.figures[m.name]:.{_DECIMALS[m.name]}f}" if m.name in row.figures else "") for m in metrics)
             name = f'{_text(row.method)}, {row.dataset} <span class="pill">published</span>'
             rows.append(f'<tr class="published"><th scope="row">{name}</th>{figures}</tr>')
     return rows
@@ -120,7 +122,7 @@ def _published(summary: Summary) -> str:
         return ""
     body = []
     for row in here:
-        cells = [row.dataset, scale_text(row.scale), *(f"{row.figures[name]:g}" for name in _COLUMNS)]
+        cells = [row.dataset, scale_text(row.scale), *(f"{row.figures[name]:.{_DECIMALS[name]}f}" for name in _COLUMNS)]
         body.append(f'<tr class="published"><th scope="row">{_text(row.method)}</th>{"".join(map(_number, cells))}</tr>')
     intro = f'<p class="small">{_text(source)}; backbone {_text(backbone)}. Copied from the paper, not measured here.</p>'
     return intro + _scroll("Published figures", _head(["Method", "Set", "Scale", *_COLUMNS.values()]), body)

@@ -45,6 +45,13 @@ def figure(cell: Cell | None, metric: Metric) -> str:
     return f"{cell.interval.mean:.{metric.digits}f} ±{half:.{metric.digits}f}" + (f" !{cell.failed}" if cell.failed else "")
 
 
+def heading(summary: Summary, scale: float, metric: Metric) -> str:
+    """A column's heading; it says so when its methods do not all have every picture, since their means are then over different ones."""
+    counts = {c.interval.count for method in summary.plan.methods if (c := summary.cell(scale, method.name, metric.name))}
+    few = "" if counts == {len(summary.plan.items)} else f" (n {min(counts)})" if len(counts) == 1 else f" (n {min(counts)} to {max(counts)})"
+    return f"{metric.label} {metric.arrow}{few}"
+
+
 def columns(summary: Summary, scale: float) -> list[Metric]:
     """The metrics that any method has at a scale."""
     return [m for m in summary.metrics if any(summary.cell(scale, method.name, m.name) for method in summary.plan.methods)]
@@ -57,7 +64,8 @@ def markdown(summary: Summary) -> str:
     for scale in plan.scales:
         metrics = columns(summary, scale)
         parts.append(f"## {scale_text(scale)}\n")
-        lines = ["| method | " + " | ".join(f"{m.label} {m.arrow}" for m in metrics) + " |", "|---|" + "---:|" * len(metrics)]
+        heads = [heading(summary, scale, m) for m in metrics]
+        lines = ["| method | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(metrics)]
         for method in plan.methods:
             cells = []
             for m in metrics:
