@@ -1,0 +1,15 @@
+"""``chainzoom train``: what can be trained."""
+
+from __future__ import annotations
+
+import click
+
+from chainzoom.cli.train_prompts import prompts
+
+
+@click.group()
+def train() -> None:
+    """Train the parts of a zoom; every run can be stopped, resumed and watched."""
+
+
+train.add_command(prompts)
