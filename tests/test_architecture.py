@@ -19,7 +19,7 @@ LAYERS: list[set[str]] = [
     {"course"},
     {"chain"},
     {"many", "windows"},
-    {"registry"},
+    {"registry", "stack_memory"},
     {"presets", "records"},
     {"report"},
     {"jobs", "full"},

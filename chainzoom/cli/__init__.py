@@ -12,6 +12,7 @@ import click
 
 from chainzoom.cli.doctor import doctor
 from chainzoom.cli.eval import evaluate
+from chainzoom.cli.full import full
 from chainzoom.cli.models import models
 from chainzoom.cli.presets import presets
 from chainzoom.cli.report import report
@@ -31,7 +32,7 @@ def cli(debug: bool) -> None:
     """Zoom into any photo 256x and past it, and know what was seen and what was invented."""
 
 
-for command in (zoom, report, evaluate, study, presets, models, doctor):
+for command in (zoom, full, report, evaluate, study, presets, models, doctor):
     cli.add_command(command)
 
 

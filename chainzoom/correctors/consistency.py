@@ -54,10 +54,11 @@ def consistency_db(image: Image, source: Image) -> float:
     return min(CAP_DB, psnr(shrink(image, (source.shape[1], source.shape[0])), source))
 
 
-def project(image: Image, source: Image, strength: float = 1.0) -> Image:
+def project(image: Image, source: Image, strength: float = 1.0, *, enough_db: float = _ENOUGH_DB) -> Image:
     """Move ``image`` (H, W, 3) towards the nearest picture that shrinks to ``source`` (h, w, 3), both in [0, 1].
 
-    ``strength`` 0 leaves it, 1 goes all the way; between, the change is scaled.
+    ``strength`` 0 leaves it, 1 goes all the way; between, the change is scaled. Repeats (needed where [0, 1] clips) end at a consistency of
+    ``enough_db``; out of reach, as windows of a plane set it, the repeats no longer depend on what else the picture shows.
     """
     if strength <= 0:
         return image
@@ -66,7 +67,7 @@ def project(image: Image, source: Image, strength: float = 1.0) -> Image:
     out = image
     for _ in range(_ROUNDS):
         error = source - shrink(out, size)
-        if float(np.mean(error**2, dtype=np.float64)) < 10 ** (-_ENOUGH_DB / 10):
+        if float(np.mean(error**2, dtype=np.float64)) < 10 ** (-enough_db / 10):
             break
         out = clip(out + _separable(rows, error, columns))
     return clip(image + np.float32(strength) * (out - image)) if strength < 1 else out

@@ -1,0 +1,1 @@
+"""Whole images: every pixel of a level, streamed to a file."""
