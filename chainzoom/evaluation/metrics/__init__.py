@@ -48,7 +48,7 @@ CLEAN: tuple[Metric, ...] = (
         colour_drift,
         "Mean CIEDE2000 after shrinking by the whole zoom; 1 is just visible.",
     ),
-    Metric("detail", "Detail", "one", 0.0, detail, "High-band amplitude for the contrast, as a multiple of natural photos'."),
+    Metric("detail", "Detail", "one", 0.0, detail, "High-band amplitude for the contrast, as a multiple of natural photos'.", version="2"),
     Metric(
         "repetition",
         "Repetition",

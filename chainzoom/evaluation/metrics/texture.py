@@ -24,6 +24,9 @@ MIDDLE = (1 / 64, 1 / 8)
 """Middle band: what gives the picture its contrast; periods of 8 to 64 pixels."""
 _ROUNDING = 1 / 12 / 255**2
 """Power of rounding to 8 bits: detail below it is none."""
+_FAINT = (3 / 255 / NATURAL_RATIO) ** 2
+"""Power of the middle band at which natural detail would be three grey levels, about the least one sees. Less contrast counts as this:
+otherwise the figure of a plain picture would be noise over nothing."""
 
 _BLOCK = 256
 _ANGLES, _PEAK = 360, 10.0
@@ -39,11 +42,11 @@ def detail(sample: Sample) -> float | None:
 
 
 def spectral_ratio(plane: Plane) -> float:
-    """Amplitude in HIGH over amplitude in MIDDLE of (H, W) in [0, 1]; 0 for a flat plane."""
+    """Amplitude in HIGH over amplitude in MIDDLE of (H, W) in [0, 1]; little contrast counts as _FAINT."""
     power, radius = _spectrum(plane)
     high = max(0.0, float(power[(radius >= HIGH[0]) & (radius < HIGH[1])].mean()) - _ROUNDING)
-    middle = max(0.0, float(power[(radius >= MIDDLE[0]) & (radius < MIDDLE[1])].mean()) - _ROUNDING)
-    return float(np.sqrt(high / middle)) if middle > 0 else 0.0
+    middle = max(_FAINT, float(power[(radius >= MIDDLE[0]) & (radius < MIDDLE[1])].mean()))
+    return float(np.sqrt(high / middle))
 
 
 def _spectrum(plane: Plane) -> tuple[Plane, Plane]:
