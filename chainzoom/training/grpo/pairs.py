@@ -136,7 +136,7 @@ class PhotoPairs:
         x0, y0, x1, y1 = before.region.as_tuple()
         parent = frozen(photo.read((x0 * sx, y0 * sy, x1 * sx, y1 * sy), before.shape))
         assert planned.move is not None
-        label = f"{name} at {at[0]:.3f},{at[1]:.3f}, {planned.scale * scale:.3g}x"
+        label = f"{name} at {at[0]:.4f},{at[1]:.4f}, {planned.scale * scale:.3g}x"
         return Pair(label, parent, seen(parent, planned.move, planned.shape), planned.move, planned.shape, planned.scale * scale, seed)
 
 
@@ -220,7 +220,7 @@ def _zoom(folder: Path, chain: Any, photos: Sequence[tuple[str, Path]], data: Da
             PILImage.fromarray(to_uint8(before.image)).save(part / parent)
             entries.append(
                 {
-                    "name": f"{name} at {at[0]:.3f},{at[1]:.3f}, {step.scale:.3g}x",
+                    "name": f"{name} at {at[0]:.4f},{at[1]:.4f}, {step.scale:.3g}x",
                     "parent": parent,
                     "move": {"factor": move.factor, "crop": move.crop, "box": move.box},
                     "shape": plan[step.index].shape,

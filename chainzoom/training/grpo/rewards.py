@@ -22,7 +22,7 @@ from chainzoom.training.grpo.pairs import Pair
 PHRASES = ("first image", "second image")
 """The paper names these two and more that it does not publish."""
 
-_SCORE = re.compile(r"(\d{1,3}(?:\.\d+)?)(?:\s*/\s*100)?\.?")
+_SCORE = re.compile(r"([0-9]{1,3}(?:\.[0-9]+)?)(?:\s*/\s*100)?\.?")
 
 
 @dataclass(frozen=True, slots=True)
