@@ -48,7 +48,8 @@ def figure(cell: Cell | None, metric: Metric) -> str:
 def heading(summary: Summary, scale: float, metric: Metric) -> str:
     """A column's heading; it says so when its methods do not all have every picture, since their means are then over different ones."""
     counts = {c.interval.count for method in summary.plan.methods if (c := summary.cell(scale, method.name, metric.name))}
-    few = "" if counts == {len(summary.plan.items)} else f" (n {min(counts)})" if len(counts) == 1 else f" (n {min(counts)} to {max(counts)})"
+    few = f" (n {min(counts)})" if len(counts) == 1 else f" (n {min(counts)} to {max(counts)})"
+    few = "" if counts == {len(summary.plan.items)} else few
     return f"{metric.label} {metric.arrow}{few}"
 
 

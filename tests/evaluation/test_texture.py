@@ -32,7 +32,7 @@ def fractal(power: float, seed: int = 0) -> NDArray[np.float64]:
 
 
 def test_ratio_of_white_noise_is_one() -> None:
-    assert spectral_ratio(0.5 + 0.1 * np.random.default_rng(0).standard_normal((512, 512))) == pytest.approx(1, abs=0.05)
+    assert spectral_ratio(0.5 + 0.5 * np.random.default_rng(0).standard_normal((512, 512))) == pytest.approx(1, abs=0.05)
 
 
 def test_ratio_of_a_power_law_by_hand() -> None:
@@ -55,6 +55,13 @@ def test_detail_of_noise_is_too_much_and_of_nothing_none(cat: Image) -> None:
     assert noisy is not None
     assert noisy > 4
     assert detail(Sample(np.full((512, 512, 3), 0.3, np.float32), 4.0)) == 0
+
+
+def test_detail_of_invisible_contrast_is_little() -> None:
+    faint = 0.5 + np.random.default_rng(0).standard_normal((512, 512, 1)).repeat(3, axis=2) / 255
+    value = detail(Sample(faint.astype(np.float32), 4.0))
+    assert value is not None
+    assert value < 0.5
 
 
 def test_repetition_finds_a_pattern_and_not_a_photo(cat: Image) -> None:
