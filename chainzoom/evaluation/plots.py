@@ -55,6 +55,9 @@ def draw(summary: Summary, metric: Metric) -> Any:
                 (x + offset, cell.interval) for x, scale in enumerate(scales) if (cell := summary.cell(scale, method.name, metric.name))
             ]
             _line(axes, points, method.label, k)
+        drawn = [cell.interval.mean for scale in scales for m in methods if (cell := summary.cell(scale, m.name, metric.name))]
+        if max(drawn) == min(drawn) == 0:
+            axes.set_ylim(-0.02, 1)  # nothing but zeros: an axis around them would look like noise
         if metric.better == "one":
             axes.axhline(1, color="#888888", linewidth=0.8, linestyle=(0, (4, 3)))
         axes.set_xticks(range(len(scales)), [scale_text(scale) for scale in scales])
