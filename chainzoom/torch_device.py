@@ -6,6 +6,7 @@ prompter and the backbone do in ``many.run_many``, each bring a Lane.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -48,22 +49,34 @@ def slots_of(module: torch.nn.Module) -> list[tuple[dict[str, Any], str, torch.T
     return [(table, name, tensor) for table in tables for name, tensor in table.items() if tensor is not None]
 
 
+_turn = threading.RLock()
+
+
 @contextmanager
 def visiting(module: torch.nn.Module, device: torch.device) -> Iterator[None]:
-    """The module on the device for a while. Its host copy stays where it was, so leaving copies nothing back."""
+    """The module on the device for a while. Its host copy stays where it was, so leaving copies nothing back.
+
+    Visitors come one at a time, also from several threads: modes that save memory count on that.
+    """
     slots = slots_of(module)
     moved: dict[int, torch.Tensor] = {}  # tied weights move once
-    try:
-        with torch.inference_mode(False), torch.no_grad():
+    with _turn:
+        try:
+            with torch.inference_mode(False), torch.no_grad():
+                for table, name, tensor in slots:
+                    if id(tensor) not in moved:
+                        copy = tensor.detach().to(device, non_blocking=True)  # only pinned memory (``pin``) makes a difference
+                        parameter = isinstance(tensor, torch.nn.Parameter)
+                        moved[id(tensor)] = torch.nn.Parameter(copy, requires_grad=False) if parameter else copy
+                        del copy
+                    table[name] = moved[id(tensor)]
+            yield
+        finally:
             for table, name, tensor in slots:
-                if id(tensor) not in moved:
-                    copy = tensor.detach().to(device, non_blocking=True)  # only pinned memory (``pin``) makes a difference
-                    moved[id(tensor)] = torch.nn.Parameter(copy, requires_grad=False) if isinstance(tensor, torch.nn.Parameter) else copy
-                table[name] = moved[id(tensor)]
-        yield
-    finally:
-        for table, name, tensor in slots:
-            table[name] = tensor
+                table[name] = tensor
+            moved.clear()
+            if device.type == "cuda":
+                torch.cuda.empty_cache()  # a lane's freed memory is of no use to another lane
 
 
 def pin(module: torch.nn.Module) -> bool:

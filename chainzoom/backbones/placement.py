@@ -51,8 +51,6 @@ class Placement:
             return
         with visiting(module, self.device):
             yield module
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
 
 
 def _move(module: torch.nn.Module, device: torch.device) -> None:

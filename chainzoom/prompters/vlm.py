@@ -184,14 +184,10 @@ class VLM:
         if self._memory != "balanced" or self._loaded.quantised:
             yield
             return
-        import torch
-
         from chainzoom.torch_device import visiting
 
         with visiting(self._loaded.model, self._loaded.device):
             yield
-        if self._loaded.device.type == "cuda":
-            torch.cuda.empty_cache()
 
 
 class _Draw:
