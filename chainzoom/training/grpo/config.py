@@ -43,7 +43,7 @@ class Data:
     zooms, to         of ``chain``: how many zooms to make, and how deep they go
     size              largest side of a state
     cache             of ``chain``: folder for the states; empty: ``pairs`` in the run's folder
-    validation        share of the photos that are kept for validation (at least one where there are two)
+    validation        share of the photos that are kept for validation; of few photos up to a tenth, and at least one of two
     validation_pairs  how many pairs of those photos are looked at
     """
 

@@ -92,10 +92,15 @@ def list_photos(places: Sequence[str]) -> list[tuple[str, Path]]:
     return sorted(found.items())
 
 
-def split(photos: Sequence[tuple[str, Path]], share: float, seed: int) -> tuple[list[tuple[str, Path]], list[tuple[str, Path]]]:
-    """Training and validation photos: no photo is in both, except where there is just one. ``share`` 0 still keeps one for looking at."""
+def split(
+    photos: Sequence[tuple[str, Path]], share: float, seed: int, wanted: int = 1
+) -> tuple[list[tuple[str, Path]], list[tuple[str, Path]]]:
+    """Training and validation photos: no photo is in both, except where there is just one.
+
+    A small collection gives more than its ``share``: as many as are ``wanted``, up to a tenth, and always one.
+    """
     order = sorted(photos, key=lambda photo: derive(seed, "split", photo[0]))
-    count = max(1, round(share * len(order)))
+    count = max(1, round(share * len(order)), min(wanted, len(order) // 10))
     if len(order) < 2:
         return list(order), list(order)
     return sorted(order[count:]), sorted(order[:count])
@@ -175,7 +180,7 @@ def seen(parent: Image, move: Move, shape: tuple[int, int]) -> Image:
 def make_pairs(data: Data, seed: int, cache: Path, say: Callable[[str], None]) -> tuple[Pairs, Pairs]:
     """Training and validation pairs; zooms that are not in ``cache`` yet are made now. Raises OptionError, ImageError, PresetError, ..."""
     photos = list_photos(data.photos)
-    parts = split(photos, data.validation, seed)
+    parts = split(photos, data.validation, seed, data.validation_pairs)
     if data.states == "photo":
         train, validation = (
             PhotoPairs(part, data.size, derive(seed, name)) for name, part in zip(("train", "validation"), parts, strict=True)

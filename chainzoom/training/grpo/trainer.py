@@ -181,7 +181,7 @@ class Watcher(transformers.TrainerCallback):
         self._config, self._writer, self._progress, self._guards, self._validate = config, writer, progress, guards, validate
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        """One step's figures."""
+        """One step's figures, and the validation when it is due."""
         if not logs or "grad_norm" not in logs:
             return  # the summary at the end
         figures = {new: float(logs[old]) for old, new in _renamed(logs).items() if logs[old] is not None}
@@ -197,9 +197,7 @@ class Watcher(transformers.TrainerCallback):
             self._writer.scalars(state.global_step, figures)
             shown = {name: value for name, value in figures.items() if name.startswith("reward/")}
             self._progress.step(state.global_step, shown, answers)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Validation when it is due, before the checkpoint of the same step."""
+        # Before the checkpoint of the same step is written, so that a resumed run does it neither twice nor not at all.
         if state.global_step % self._config.validate_every == 0 or state.global_step == self._config.steps:
             self._validate(state.global_step)
 

@@ -50,6 +50,7 @@ def test_validation_photos_are_kept_apart() -> None:
     assert sorted(train + validation) == sorted(everything)
     assert split(everything[::-1], 0.01, seed=3) == (train, validation)
     assert split(everything, 0.01, seed=4)[1] != validation
+    assert [len(split(everything[:40], 0.01, 0, wanted)[1]) for wanted in (1, 3, 8)] == [1, 3, 4]
     assert [len(part) for part in split(everything[:2], 0.01, seed=0)] == [1, 1]
     assert split(everything[:1], 0.01, seed=0) == (everything[:1], everything[:1])
 
