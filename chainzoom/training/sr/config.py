@@ -163,6 +163,8 @@ class Config:
             raise OptionError('no pictures: give [[data.sources]] path = "..."')
         if self.data.crop < 32 or self.data.crop % 32:
             raise OptionError(f"data.crop must be a multiple of 32, not {self.data.crop}")
+        if self.recipe == "oraclezoom" and self.data.crop < 64:
+            raise OptionError("oraclezoom compares quarters of a crop with LPIPS, which needs 16 pixels: data.crop must be 64 or more")
         if self.data.workers < 0 or self.network.rank < 1:
             raise OptionError("data.workers must be 0 or more and network.rank 1 or more")
         if len(self.optimiser.betas) != 2 or self.optimiser.bits not in (8, 32):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image as PILImage
 
+from chainzoom.training.sr.lpips import random_weights
 from tests.conftest import natural
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "osediff_sd3_tiny_a" / "model"
@@ -25,7 +27,7 @@ def pictures(folder: Path, side: int = 32, count: int = 4) -> Path:
     return folder
 
 
-def learnable_sd3(folder: Path, photos: Path, steps: int = 200) -> Path:
+def learnable_sd3(folder: Path, photos: Path, steps: int = 250) -> Path:
     """The tiny Stable Diffusion 3 with a VAE that was trained to give these pictures back: a random decoder can show nothing."""
     from diffusers import AutoencoderKL
 
@@ -39,9 +41,38 @@ def learnable_sd3(folder: Path, photos: Path, steps: int = 200) -> Path:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    print(float(loss))
     with torch.no_grad():  # a posterior without spread: what is drawn is what was meant
         vae.encoder.conv_out.weight[16:] = 0
         vae.encoder.conv_out.bias[16:] = -12
     vae.save_pretrained(folder / "vae")
     return folder
+
+
+def configuration(model: Path, photos: Path, out: Path, **changes: object) -> str:
+    """TOML of a small run: no LPIPS, pictures of 32 pixels; ``changes`` are ``section__key`` or ``key``."""
+    values: dict[str, dict[str, object]] = {
+        "": {"out": str(out), "recipe": "osediff_sd3", "batch": 1, "accumulation": 1, "device": "cpu", "save_every": 1000},
+        "network": {"model_dir": str(model)},
+        "loss": {"lpips": 0.0},
+        "data": {"crop": 32, "workers": 0},
+        "optimiser": {},
+        "validation": {},
+        "prompts": {},
+    }
+    steps, degradation = changes.pop("steps", 2), changes.pop("degradation", "bicubic")
+    for name, value in changes.items():
+        section, _, key = name.rpartition("__")
+        values[section][key] = value
+    lines = [f"{key} = {json.dumps(value)}" for key, value in values.pop("").items()]
+    for section, table in values.items():
+        lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
+    lines += ["[[data.sources]]", f"path = {json.dumps(str(photos))}", "[[stages]]", f"steps = {steps}", f'degradation = "{degradation}"']
+    return "\n".join(lines) + "\n"
+
+
+def vgg_files(folder: Path) -> dict[str, str]:
+    """Random VGG16 weights in the files' layouts, as the options that name them."""
+    convolutions, linear = random_weights(0)
+    torch.save(convolutions, folder / "vgg16.pt")
+    torch.save(linear, folder / "linear.pt")
+    return {"loss__vgg": str(folder / "vgg16.pt"), "loss__lpips_linear": str(folder / "linear.pt")}
