@@ -17,6 +17,8 @@ from chainzoom.cli.models import models
 from chainzoom.cli.presets import presets
 from chainzoom.cli.report import report
 from chainzoom.cli.study import study
+from chainzoom.cli.train import train
+from chainzoom.cli.view import view
 from chainzoom.cli.zoom import zoom
 from chainzoom.errors import ChainzoomError
 from chainzoom.version import __version__
@@ -32,7 +34,7 @@ def cli(debug: bool) -> None:
     """Zoom into any photo 256x and past it, and know what was seen and what was invented."""
 
 
-for command in (zoom, full, report, evaluate, study, presets, models, doctor):
+for command in (zoom, full, view, report, evaluate, study, train, presets, models, doctor):
     cli.add_command(command)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from chainzoom.cli.train_prompts import prompts
+from chainzoom.cli.train_sr import sr
 
 
 @click.group()
@@ -12,4 +13,5 @@ def train() -> None:
     """Train the parts of a zoom; every run can be stopped, resumed and watched."""
 
 
+train.add_command(sr)
 train.add_command(prompts)
