@@ -108,10 +108,14 @@ def evaluate(folder: Path, report: bool, out: Path, metrics: str, perceptual_wei
             _say(f"note: {metric.label} comes from {metric.licence}")
     for name, reason in plan.absent.items():
         _say(f"not run: {name}: {reason}")
-    if not report:
-        _run(plan, out)
-    _say("measuring")
-    summary, paths = build(plan, out, chosen)
+    try:
+        if not report:
+            _run(plan, out)
+        _say("measuring")
+        summary, paths = build(plan, out, chosen)
+    except KeyboardInterrupt:
+        _say("stopped: the same command goes on from here")
+        sys.exit(130)
     failed = summary.failures()
     if failed:
         _say(f"{len(failed)} failures; index.html lists them")

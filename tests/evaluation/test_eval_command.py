@@ -147,4 +147,5 @@ def test_an_unfinished_evaluation_is_kept_by_ctrl_c(
     with monkeypatch.context() as patch:
         patch.setattr(Chain, "run", stopped)
         assert run("eval", photos, "--preset", "bicubic", "--out", tmp_path / "out", *SMALL) == 130
+        assert "the same command goes on" in capsys.readouterr().err
     assert run("eval", photos, "--preset", "bicubic", "--out", tmp_path / "out", *SMALL) == 0
