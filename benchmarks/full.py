@@ -3,8 +3,8 @@
     python benchmarks/full.py PHOTO [PHOTO ...] [--side 448] [--levels 2] [--presets default bicubic]
 
 A seam is a band in which two windows are cross-faded. Its gradient (mean absolute difference of neighbouring pixels, across the band) is
-compared with the gradient elsewhere, and, since what a photo shows at a few bands is chance, with the gradient at the same places of the
-same photo when the windows are laid out so that no band is there.
+compared with the gradient in bands of the same width on both sides of it, and, since what a photo shows at a few bands is chance, with the
+gradient at the same places of the same photo when the windows are laid out so that no band is there.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--presets", nargs="*", default=["default", "bicubic"])
     options = parser.parse_args()
     lines = [
-        "| preset | level | seams against elsewhere | against the same places without a seam | consistency, dB | s a window |",
+        "| preset | level | seams against both sides | against the same places without a seam | consistency, dB | s a window |",
         "|---|---|---|---|---|---|",
     ]
     for preset in options.presets:
@@ -88,13 +88,13 @@ def middle(size: tuple[int, int], side: int) -> Box:
 
 
 def seams(image: Image, other: Image, level: Level, without: Level, box: Box) -> tuple[float, float, float, float]:
-    """Mean gradients: in bands, outside them; in bands that ``other`` does not have, in ``other`` at the same places."""
+    """Mean gradients: in bands, beside them; in bands that ``other`` does not have, in ``other`` at the same places."""
     inside, outside, here, there = [], [], [], []
     for axis, line, plain, start in ((1, level.columns, without.columns, box[0]), (0, level.rows, without.rows, box[1])):
         profiles = [np.abs(np.diff(picture, axis=axis)).mean(axis=(1 - axis, 2)) for picture in (image, other)]
         band, elsewhere = (bands(each, start, len(profiles[0])) for each in (line, plain))
         inside.append(profiles[0][band])
-        outside.append(profiles[0][~band])
+        outside.append(profiles[0][beside(band)])
         here.append(profiles[0][band & ~elsewhere])
         there.append(profiles[1][band & ~elsewhere])
     return tuple(float(np.concatenate(part).mean()) for part in (inside, outside, here, there))  # type: ignore[return-value]
@@ -107,6 +107,13 @@ def bands(axis: Axis, start: int, length: int) -> NDArray[np.bool_]:
         first, stop = axis.kept(number)[0] - start, axis.kept(number - 1)[1] - start
         found[max(0, first) : max(0, stop - 1)] = True
     return found
+
+
+def beside(band: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The places up to a band's width to the left and right of it."""
+    width = 4 * Tiling().ramp
+    near = np.convolve(band, np.ones(2 * width + 1), mode="same") > 0
+    return near & ~band
 
 
 if __name__ == "__main__":

@@ -68,6 +68,15 @@ def test_the_backbones_own_words_are_kept() -> None:
         WindowRenderer(Small(1, BackendError("the socket is loose"))).render(works(1))
 
 
+@pytest.mark.parametrize("value", [0, 0.5])
+def test_a_part_that_failed_is_seen(value: float) -> None:
+    given = natural(80, 100)
+    made = Bicubic().upscale(given)
+    assert fault(made, given) == ""
+    made[128:, 256:] = value
+    assert fault(made, given) == ("black" if value == 0 else "flat")
+
+
 def test_dark_and_flat_photos_are_no_failure() -> None:
     black = np.zeros((8, 8, 3), np.float32)
     assert fault(np.zeros((32, 32, 3), np.float32), black) == ""
