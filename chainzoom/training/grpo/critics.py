@@ -43,10 +43,14 @@ def build_rewards(tables: Mapping[str, Mapping[str, Any]]) -> list[Weighted]:
     Raises OptionError for a table that makes no sense, BackendError for a server that does not answer, WeightsError, MissingExtraError.
     """
     plans = [_plan(name, dict(table)) for name, table in tables.items()]
-    made = [Weighted(name, weight, partial(function, **_bound(name, function, options))) for name, weight, function, options in plans]
-    if not any(one.weight for one in made):
+    if not any(weight for _, weight, _, _ in plans):
         raise OptionError("every reward has weight 0, so there is nothing to learn; give one a weight")
-    return made
+    # What takes long to load comes last.
+    made = {
+        name: Weighted(name, weight, partial(function, **_bound(name, function, options)))
+        for name, weight, function, options in sorted(plans, key=lambda plan: plan[2] is rewards.critic)
+    }
+    return [made[name] for name in tables]
 
 
 def build_judge(options: Mapping[str, Any]) -> Judge:

@@ -5,6 +5,7 @@ config -> rewards and critics -> pairs -> model -> a rehearsal of every reward -
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -14,12 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from chainzoom.errors import OptionError, OutputError
+from chainzoom.errors import BackendError, OptionError, OutputError
 from chainzoom.extras import need
 from chainzoom.models import Store
+from chainzoom.torch_io import out_of_memory
 from chainzoom.training.grpo.config import Config
 from chainzoom.training.grpo.critics import Weighted, build_rewards
-from chainzoom.training.grpo.pairs import Pair, make_pairs
+from chainzoom.training.grpo.pairs import Pair, list_photos, make_pairs
 from chainzoom.training.grpo.rewards import Sample, checked, critic
 from chainzoom.training.runs import CHECKPOINTS, CONFIG, EXPORT, Writer, check_same, open_run, read_log, saved_steps, step_folder
 
@@ -36,8 +38,10 @@ def train_prompts(config: Config, text: str, *, resume: bool, say: Callable[[str
     """
     for name, package in (*_PACKAGES, ("matplotlib", None)):
         need(name, NEEDED_BY, package, extra="train")
+    _check_options(config)
     folder = Path(config.out)
     last = _start(folder, config, resume)
+    list_photos(config.data.photos)
     rewards = build_rewards(config.rewards)
     train, validation = make_pairs(config.data, config.seed, Path(config.data.cache or folder / "pairs"), say)
     shown = [validation[number] for number in range(config.data.validation_pairs)]
@@ -82,7 +86,10 @@ class _Run:
 
         config, folder = self.config, self.folder
         seed_everything(config.seed)
-        made = trainer.PromptTrainer(config, folder, self.loaded, self.train, self.rewards)
+        try:
+            made = trainer.PromptTrainer(config, folder, self.loaded, self.train, self.rewards)
+        except (ValueError, ImportError) as error:
+            raise OptionError(f"TRL refuses these settings: {' '.join(str(error).split())[:300]}") from None
         first = made.is_world_process_zero()
         if first:
             open_run(folder, self.text, resume=self.last > 0 or (folder / CONFIG).exists())
@@ -108,6 +115,13 @@ class _Run:
             made.train(resume_from_checkpoint=str(step_folder(folder / CHECKPOINTS, self.last)) if self.last else None)
             if config.steps % config.save_every:
                 made._save_checkpoint(made.model, None)
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            raise BackendError(
+                f"training ran out of memory on {self.loaded.device}; raise optimiser.accumulate, or lower optimiser.pairs or data.size, "
+                "and start a new run"
+            ) from None
         finally:
             if self.writer is not None:
                 self.writer.close()
@@ -157,6 +171,14 @@ def rehearse(rewards: Sequence[Weighted], pairs: Sequence[Pair]) -> None:
                 f"the reward '{one.name}' gave no usable value for any of {len(pairs)} test descriptions{said}; "
                 "a critic must answer with one number from 0 to 100 and nothing else: use another model"
             )
+
+
+def _check_options(config: Config) -> None:
+    """Packages that only some settings need. Raises OptionError, MissingExtraError."""
+    if config.generation.backend == "vllm" and importlib.util.find_spec("vllm") is None:
+        raise OptionError("generation.backend = 'vllm' needs vLLM, which no extra installs: pip install vllm, or use 'transformers'")
+    if config.optimiser.bits == 8:
+        need("bitsandbytes", "optimiser.bits = 8", extra="quant")
 
 
 def _start(folder: Path, config: Config, resume: bool) -> int:

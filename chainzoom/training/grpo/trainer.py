@@ -19,7 +19,7 @@ import transformers
 import trl
 from PIL import Image as PILImage
 
-from chainzoom.errors import BackendError, OptionError
+from chainzoom.errors import BackendError
 from chainzoom.prompters.questions import prompt_question, turns
 from chainzoom.prompters.vlm_loading import Loaded
 from chainzoom.training.grpo.advantage import summary, without_abstentions
@@ -62,7 +62,7 @@ def conversations(pairs: Pairs, count: int) -> Any:
 
 
 def arguments(config: Config, folder: Path, device: Any, dtype: Any, tokens: Sequence[int]) -> Any:
-    """TRL's settings. ``tokens`` (those of pictures) are never drawn. Raises OptionError for what TRL refuses."""
+    """TRL's settings. ``tokens`` (those of pictures) are never drawn."""
     made, how = config.optimiser, config.generation
     per_pass = made.pairs * how.per_prompt // made.accumulate
     vllm = {
@@ -71,46 +71,43 @@ def arguments(config: Config, folder: Path, device: Any, dtype: Any, tokens: Seq
         "vllm_server_base_url": how.vllm_url or None,
         "vllm_gpu_memory_utilization": how.vllm_memory,
     }
-    try:
-        return trl.GRPOConfig(
-            output_dir=str(folder / CHECKPOINTS / _SCRATCH),
-            seed=config.seed,
-            max_steps=config.steps,
-            per_device_train_batch_size=per_pass,
-            gradient_accumulation_steps=made.accumulate,
-            num_generations=how.per_prompt,
-            max_completion_length=how.max_new_tokens,
-            temperature=how.temperature,
-            top_p=how.top_p,
-            top_k=how.top_k,
-            generation_kwargs=None if how.backend == "vllm" else {"suppress_tokens": list(tokens)},
-            learning_rate=made.learning_rate,
-            lr_scheduler_type="constant_with_warmup" if made.schedule == "constant" else made.schedule,
-            warmup_steps=made.warmup,
-            weight_decay=made.weight_decay,
-            max_grad_norm=made.max_grad_norm,
-            optim="adamw_torch" if made.bits == 32 else "adamw_bnb_8bit",
-            beta=made.kl,
-            epsilon=made.clip,
-            loss_type=made.loss,
-            gradient_checkpointing=made.gradient_checkpointing,
-            bf16=dtype == torch.bfloat16,
-            use_cpu=device.type == "cpu",
-            # Row N is pair N: pairs.py has shuffled them, and a resumed run finds its place by counting.
-            shuffle_dataset=False,
-            dataloader_pin_memory=device.type != "cpu",
-            reward_weights=[0.0],  # set with the rewards
-            logging_steps=1,
-            logging_nan_inf_filter=False,
-            save_strategy="steps",
-            save_steps=config.save_every,
-            save_total_limit=None,
-            report_to=[],
-            disable_tqdm=True,
-            **(vllm if how.backend == "vllm" else {}),
-        )
-    except (ValueError, ImportError) as error:
-        raise OptionError(f"TRL refuses these settings: {' '.join(str(error).split())[:300]}") from None
+    return trl.GRPOConfig(
+        output_dir=str(folder / CHECKPOINTS / _SCRATCH),
+        seed=config.seed,
+        max_steps=config.steps,
+        per_device_train_batch_size=per_pass,
+        gradient_accumulation_steps=made.accumulate,
+        num_generations=how.per_prompt,
+        max_completion_length=how.max_new_tokens,
+        temperature=how.temperature,
+        top_p=how.top_p,
+        top_k=how.top_k,
+        generation_kwargs=None if how.backend == "vllm" else {"suppress_tokens": list(tokens)},
+        learning_rate=made.learning_rate,
+        lr_scheduler_type="constant_with_warmup" if made.schedule == "constant" else made.schedule,
+        warmup_steps=made.warmup,
+        weight_decay=made.weight_decay,
+        max_grad_norm=made.max_grad_norm,
+        optim="adamw_torch" if made.bits == 32 else "adamw_bnb_8bit",
+        beta=made.kl,
+        epsilon=made.clip,
+        loss_type=made.loss,
+        gradient_checkpointing=made.gradient_checkpointing,
+        bf16=dtype == torch.bfloat16,
+        use_cpu=device.type == "cpu",
+        # Row N is pair N: pairs.py has shuffled them, and a resumed run finds its place by counting.
+        shuffle_dataset=False,
+        dataloader_pin_memory=device.type != "cpu",
+        reward_weights=[0.0],  # set with the rewards
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="steps",
+        save_steps=config.save_every,
+        save_total_limit=None,
+        report_to=[],
+        disable_tqdm=True,
+        **(vllm if how.backend == "vllm" else {}),
+    )
 
 
 class PromptTrainer(trl.GRPOTrainer):

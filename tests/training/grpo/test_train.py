@@ -21,7 +21,6 @@ import torch
 from chainzoom.errors import BackendError, OptionError, OutputError
 from chainzoom.prompters.base import View
 from chainzoom.prompters.vlm import VLM
-from chainzoom.training.grpo import run as run_module
 from chainzoom.training.grpo.rewards import RewardError
 from chainzoom.training.grpo.run import train_prompts
 from chainzoom.training.runs import read_log, saved_steps
@@ -221,13 +220,4 @@ def test_abstentions_are_counted_and_too_many_stop_the_run(home: Path, monkeypat
     monkeypatch.setattr(trainer, "_WATCHED", 16)
     config, text = settings(home, rewards, out=str(home / "moodier"), steps=4, max_abstentions=0.2)
     with pytest.raises(BackendError, match="the reward 'moody' gave no usable answer to 25% of the last 16 samples"):
-        train_prompts(config, text, resume=False, say=quiet)
-
-
-def test_a_missing_package_has_its_install_line(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from chainzoom.errors import MissingExtraError
-
-    monkeypatch.setattr(run_module, "_PACKAGES", (("no_such_package", None),))
-    config, text = settings(home, "[rewards.phrase]", out=str(home / "bare"))
-    with pytest.raises(MissingExtraError, match=r"chainzoom\[train\]"):
         train_prompts(config, text, resume=False, say=quiet)
