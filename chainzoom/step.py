@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from time import perf_counter
 
@@ -114,7 +116,10 @@ def advance_all(
     crops, boxes = zip(*(_crop(work, backbone.facts.scale, direct) for work in works), strict=True)
     made = enlarge(backbone, crops, [work.prompt for work in works], [work.seed for work in works])
     shared = (perf_counter() - start) / len(works)
-    return [_finish(*parts, how, strength, shared) for parts in zip(works, crops, boxes, made, strict=True)]
+    # Correcting a picture takes as long as a fast backbone needs to make it, and the arithmetic runs outside the interpreter's lock.
+    with ThreadPoolExecutor(min(len(works), os.cpu_count() or 1)) as pool:
+        finished = [pool.submit(_finish, *parts, how, strength, shared) for parts in zip(works, crops, boxes, made, strict=True)]
+        return [one.result() for one in finished]
 
 
 def _crop(work: Work, scale: int, direct: bool) -> tuple[Image, Box]:
