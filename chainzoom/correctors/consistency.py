@@ -8,6 +8,8 @@ picture nearest to y that shrinks to x exactly. Only the limits of [0, 1] need r
 from __future__ import annotations
 
 from functools import lru_cache
+from threading import Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,31 @@ _ROUNDS = 6
 _ENOUGH_DB = 60.0
 
 
+class _OneThread:
+    """Keeps BLAS at one thread while anybody is inside: as fast at these sizes, the same bytes on any number of cores, and no spinning
+    beside a busy backbone. The limit is the process's, so the first to enter sets it and the last to leave lifts it.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = Lock(), 0
+        self._limit: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._limit = _blas().limit(limits=1, user_api="blas")
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._limit.restore_original_limits()
+
+
+_one_thread = _OneThread()
+
+
 @lru_cache(maxsize=1)
 def _blas() -> ThreadpoolController:
     return ThreadpoolController()
@@ -31,15 +58,14 @@ def _blas() -> ThreadpoolController:
 def _kernel(large: int, small: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(small, large) matrix of the antialiased bicubic shrink along one axis, and its (large, small) pseudo-inverse."""
     shrink = resize(np.eye(large, dtype=np.float32), (small, large), "bicubic").T.astype(np.float64)
-    with _blas().limit(limits=1, user_api="blas"):
+    with _one_thread:
         inverse = np.linalg.solve(shrink @ shrink.T, shrink).T  # its rows are independent, so this is the pseudo-inverse
     return np.ascontiguousarray(shrink, dtype=np.float32), np.ascontiguousarray(inverse, dtype=np.float32)
 
 
 def _separable(rows: NDArray[np.float32], image: Image, columns: NDArray[np.float32]) -> Image:
     """Apply ``rows`` along the height and ``columns`` along the width of (H, W, 3)."""
-    # One thread: as fast at this size, the same bytes on any number of cores, and no spinning beside a busy backbone.
-    with _blas().limit(limits=1, user_api="blas"):
+    with _one_thread:
         planes = np.matmul(np.matmul(rows, image.transpose(2, 0, 1)), columns.T)  # (3, h, w)
     return np.ascontiguousarray(planes.transpose(1, 2, 0))
 

@@ -82,3 +82,21 @@ def test_wavelet_blur_is_the_dilated_121_kernel() -> None:
     low = impulse - wavelet(impulse, np.zeros_like(impulse), levels=1)
     row = np.array([1, 2, 1]) / 4
     assert np.allclose(low[3:6, 3:6, 0], np.outer(row, row))
+
+
+def test_threads_of_the_arithmetic_are_given_back_after_parallel_use() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from threadpoolctl import threadpool_info
+
+    def threads() -> list[int]:
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    before = threads()
+    source = natural(32, 32)
+    start = clip(resize(source, (128, 128)) * np.float32(0.9))
+    alone = project(start, source)
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: project(start, source), range(12)))
+    assert threads() == before
+    assert all(np.array_equal(one, alone) for one in made)
