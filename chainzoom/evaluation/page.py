@@ -84,13 +84,11 @@ def _tables(summary: Summary) -> str:
         heads = [heading(summary, scale, m) for m in metrics]
         rows = []
         for method in summary.plan.methods:
-            cells = (_cell(summary.cell(scale, method.name, m.name), m, summary.best(scale, m) == method.name) for m in metrics)
+            cells = (_cell(summary.cell(scale, method.name, m.name), m, method.name in summary.best(scale, m)) for m in metrics)
             rows.append(f'<tr><th scope="row">{_text(method.label)}</th>{"".join(cells)}</tr>')
         rows += _published_rows(scale, metrics)
         label = scale_text(scale)
-        parts.append(
-            f"<h3>{label}</h3>" + _scroll(f"Figures at {label}", _head(["Method", *heads]), rows)
-        )
+        parts.append(f"<h3>{label}</h3>" + _scroll(f"Figures at {label}", _head(["Method", *heads]), rows))
     return "".join(parts)
 
 

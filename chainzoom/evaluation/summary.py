@@ -60,15 +60,14 @@ class Summary:
         """A mean, or None where there is no figure."""
         return self.cells.get((scale, method, metric))
 
-    def best(self, scale: float, metric: Metric) -> str | None:
-        """The method with the best mean at a scale; None when fewer than two have one, or when nothing is better or worse."""
-        if metric.needs == "rival":
-            return None
+    def best(self, scale: float, metric: Metric) -> frozenset[str]:
+        """The methods with the best mean at a scale; empty when fewer than two have one, all are equal, or none is better or worse."""
         means = {method.name: cell.interval.mean for method in self.plan.methods if (cell := self.cell(scale, method.name, metric.name))}
-        if len(means) < 2:
-            return None
+        if metric.needs == "rival" or len(means) < 2:
+            return frozenset()
         worth = {name: {"lower": mean, "higher": -mean, "one": abs(mean - 1)}[metric.better] for name, mean in means.items()}
-        return min(worth, key=worth.__getitem__)
+        first = frozenset(name for name, value in worth.items() if value <= min(worth.values()) + 1e-12)
+        return first if len(first) < len(means) else frozenset()
 
     def failures(self) -> list[Score]:
         """One entry for each failed method, image and reason."""

@@ -71,7 +71,7 @@ def markdown(summary: Summary) -> str:
             cells = []
             for m in metrics:
                 text = figure(summary.cell(scale, method.name, m.name), m)
-                cells.append(f"**{text}**" if summary.best(scale, m) == method.name else text)
+                cells.append(f"**{text}**" if method.name in summary.best(scale, m) else text)
             lines.append(f"| {method.label} | " + " | ".join(cells) + " |")
         parts.append("\n".join(lines) + "\n")
     rows, source, backbone = published()
@@ -113,7 +113,7 @@ def latex(summary: Summary) -> str:
             for m in metrics:
                 cell = summary.cell(scale, method.name, m.name)
                 text = "--" if cell is None else f"{cell.interval.mean:.{m.digits}f}"
-                cells.append(f"\\textbf{{{text}}}" if summary.best(scale, m) == method.name else text)
+                cells.append(f"\\textbf{{{text}}}" if method.name in summary.best(scale, m) else text)
             lines.append(" & ".join([_tex(method.label), *cells]) + r" \\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
 

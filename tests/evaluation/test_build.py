@@ -127,7 +127,9 @@ def test_means_best_and_tests_by_hand(make_plan: Plans) -> None:
     cell = summary.cell(4.0, "bicubic", "niqe")
     assert cell is not None
     assert cell.interval.mean == 7
-    assert [summary.best(4.0, metric) for metric in metrics] == ["bicubic", "bicubic"]
+    assert [summary.best(4.0, metric) for metric in metrics] == [{"bicubic"}, {"bicubic"}]
+    even = summarise(plan, metrics, [replace(score, value=1.0) for score in scores])
+    assert not any(even.best(4.0, metric) for metric in metrics)
     test = next(t for t in summary.tests if t.metric == "niqe")
     assert (test.a, test.b, test.result.difference.mean) == ("bicubic", "bicubic-nearest", -2)
     # Differences -1, -2, -3: t = -2 / (1 / sqrt 3), two degrees of freedom.

@@ -58,7 +58,15 @@ CLEAN: tuple[Metric, ...] = (
         "Share of the texture in isolated spectral peaks: 1 is a pure pattern.",
         digits=3,
     ),
-    Metric("grid", "Grid", "lower", 1.0, grid, "Share of the changes along rows or columns that repeat with one period of 3 to 64 pixels."),
+    Metric(
+        "grid",
+        "Grid",
+        "lower",
+        1.0,
+        grid,
+        "Share of the changes along rows or columns that repeat with one period of 3 to 64 pixels.",
+        version="2",
+    ),
     Metric("psnr", "PSNR (dB)", "higher", 0.0, psnr, "Against true pixels; 4x only.", digits=2, needs="reference"),
     Metric("ssim", "SSIM", "higher", 0.0, ssim, "Against true pixels, luma; 4x only.", digits=3, needs="reference"),
     Metric(

@@ -33,7 +33,7 @@ _ANGLES, _PEAK = 360, 10.0
 _ALONG, _ACROSS = 8, 40
 """Neighbours on each side for the medians: radii, and half degrees (at the smallest radius 40 of them are 3 bins)."""
 _PERIODS = range(3, 65)
-_TREND = 17
+_TREND, _NEARLY = 17, 0.8
 
 
 def detail(sample: Sample) -> float | None:
@@ -127,10 +127,11 @@ def grid_share(plane: Plane) -> tuple[float, int]:
         total = float((rest**2).sum())
         if total < 1e-12 * len(rest):
             continue
-        for candidate in _PERIODS:
-            share = _folded(rest, candidate, total)
-            if share > best * 1.02:  # a multiple of the period explains no less: the shortest wins
-                best, period = share, candidate
+        shares = {candidate: _folded(rest, candidate, total) for candidate in _PERIODS}
+        top = max(shares.values())
+        if top > best:
+            # A multiple of the period explains no less: the shortest that explains nearly as much is the period.
+            best, period = top, next(candidate for candidate, share in shares.items() if share >= _NEARLY * top)
     return best, period
 
 
