@@ -18,6 +18,7 @@ import shutil
 from collections.abc import Mapping
 from hashlib import sha256
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -33,23 +34,27 @@ _STEP = re.compile(r"^step-(\d{6,})$")
 _UNFINISHED = ".unfinished-"
 
 
+def check_run(folder: Path, *, resume: bool) -> None:
+    """Raise OutputError when a run is there already and ``resume`` is false, or there is none and it is true; nothing is written."""
+    there = (folder / CONFIG).exists()
+    if there and not resume:
+        raise OutputError(f"{folder} holds a run already; continue it with --resume or choose another folder")
+    if resume and not there:
+        raise OutputError(f"{folder} holds no run to resume; start it without --resume")
+
+
 def open_run(folder: Path, config: str, *, resume: bool) -> None:
     """Create a run's folder, or check that there is one to resume; keep ``config`` (TOML text) in it.
 
-    Raises OutputError when a run is there already and ``resume`` is false, or there is none and it is true. Whether the configurations
-    agree is for the caller to say (``check_same``).
+    Raises OutputError as ``check_run`` does. Whether the configurations agree is for the caller to say (``check_same``).
     """
-    kept = folder / CONFIG
-    if kept.exists() and not resume:
-        raise OutputError(f"{folder} holds a run already; continue it with --resume or choose another folder")
-    if resume and not kept.exists():
-        raise OutputError(f"{folder} holds no run to resume; start it without --resume")
+    check_run(folder, resume=resume)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise output_error(folder, error) from error
     remove_leftovers(folder)
-    write_bytes(kept, config.encode())
+    write_bytes(folder / CONFIG, config.encode())
 
 
 def step_folder(parent: Path, step: int) -> Path:
@@ -148,7 +153,9 @@ class Writer:
     """
 
     def __init__(self, folder: Path, *, step: int = 0, wandb: Mapping[str, Any] | None = None) -> None:
-        """``wandb``: arguments of ``wandb.init`` (project, name, mode, ...); None: off. Raises MissingExtraError."""
+        """``wandb``: arguments of ``wandb.init`` (project, name, mode, ...); None: off. Raises MissingExtraError, OptionError."""
+        if wandb is not None and find_spec("wandb") is None:
+            raise OptionError("logging to Weights & Biases was asked for, but wandb is not installed: pip install wandb")
         _import("tensorboard", "training")
         board = _import("torch.utils.tensorboard", "training")
         kept = [entry for entry in read_log(folder) if entry.get("step", 0) <= step] if step else []
@@ -157,7 +164,7 @@ class Writer:
         self._board = board.SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
         self._wandb: Any = None
         if wandb is not None:
-            self._wandb = _import("wandb", "logging to Weights & Biases").init(
+            self._wandb = import_module("wandb").init(
                 dir=str(folder), resume="allow", id=wandb.get("id", _wandb_id(folder)), **_without(wandb, "id")
             )
 
@@ -175,7 +182,7 @@ class Writer:
         pixels = to_uint8(image)
         self._board.add_image(name, pixels, step, dataformats="HWC")
         if self._wandb is not None:
-            self._wandb.log({name: _import("wandb", "logging").Image(pixels)}, step=step)
+            self._wandb.log({name: import_module("wandb").Image(pixels)}, step=step)
 
     def text(self, step: int, name: str, text: str) -> None:
         """Log words, e.g. examples before and after."""

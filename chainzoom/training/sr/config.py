@@ -103,6 +103,7 @@ class Network:
     shift            SD3: ``point`` (as the released inference), ``training`` (as the authors' training), ``full``
     lora, vae_encoder  files of a trained backbone to begin with (SD3: as a start; OracleZoom: merged and frozen)
     dtype            of the frozen weights
+    text_memory      ``fast`` keeps the text encoders on the device, ``balanced`` lets them visit it for new prompts (slow, 11 GB less)
     full_gradient    OracleZoom: the deep terms also shape the first step
     ema_decay        OracleZoom: of the teacher
     """
@@ -114,6 +115,7 @@ class Network:
     lora: str = ""
     vae_encoder: str = ""
     dtype: Literal["float32", "bfloat16"] = "float32"
+    text_memory: Literal["fast", "balanced"] = "fast"
     gradient_checkpointing: bool = False
     full_gradient: bool = True
     ema_decay: float = 0.95
@@ -194,6 +196,7 @@ class Config:
             tree.pop(free)
         tree["data"].pop("workers")
         tree["data"]["sources"] = [source | {"path": Path(source["path"]).name, "root": ""} for source in tree["data"]["sources"]]
+        tree["network"].pop("text_memory")
         for name in ("model_dir", "lora", "vae_encoder"):
             tree["network"][name] = Path(tree["network"][name]).name
         for name in ("vgg", "lpips_linear"):

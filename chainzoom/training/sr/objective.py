@@ -69,7 +69,7 @@ def build_reward(name: str, device: torch.device) -> Reward:
         raise OptionError(f"loss.reward_metric '{name}' is a score of the evaluation; train on another one (laplacian, topiq_nr)")
     from chainzoom.backbones.torch_common import require
 
-    metric = require("pyiqa", f"the reward {name}", "evaluation").create_metric(name, device=device, as_loss=True)
+    metric = require("pyiqa", f"the reward {name}", "pyiqa").create_metric(name, device=device, as_loss=True)
     sign = -1.0 if metric.lower_better else 1.0
     probe = torch.full((1, 3, 224, 224), 0.5, device=device).add_(torch.linspace(0, 0.1, 224, device=device)).requires_grad_()
     (gradient,) = torch.autograd.grad((sign * metric(probe)).mean(), probe, allow_unused=True)

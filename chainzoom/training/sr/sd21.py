@@ -83,7 +83,7 @@ class OSEDiffSD21Recipe(Recipe):
             self._begin_from(Path(network.lora))
         self._flow = Diffusion(read_json(folder / "scheduler" / "scheduler_config.json"))
         self._scaling = float(self.vae.config.scaling_factor)
-        placement = Placement(device, "balanced" if device.type == "cuda" else "fast")
+        placement = Placement(device, network.text_memory)
         clip = load_part(transformers.CLIPTextModel, folder / "text_encoder", self.kind)
         placement.add("clip", clip, "text")
         self._prompts = [ClipPrompts(load_tokenizer(folder / "tokenizer", clip), placement, self.kind)]

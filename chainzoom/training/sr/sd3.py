@@ -62,7 +62,7 @@ class SD3Parts(Recipe):
         self._shifts = before * float(self.vae.config.shift_factor), after * float(self.vae.config.shift_factor)
         self._scaling = float(self.vae.config.scaling_factor)
         self._last = float(self.scheduler.get("num_train_timesteps", 1000))
-        placement = Placement(device, "balanced" if device.type == "cuda" else "fast")
+        placement = Placement(device, network.text_memory)
         self._prompts = [SD3Prompts.from_folder(folder, placement, self.kind)]  # in a list: no part of the trained module
         self._lpips = [Lpips.from_files(config.loss.vgg, config.loss.lpips_linear, device)] if config.loss.lpips else []
 

@@ -17,7 +17,17 @@ from chainzoom.models import Store
 from chainzoom.prompters.base import Prompter
 from chainzoom.seeds import derive
 from chainzoom.training.loop import Guard, Progress
-from chainzoom.training.runs import CHECKPOINTS, EXPORT, Writer, open_run, saved_steps, seed_everything, step_folder, unfinished_step
+from chainzoom.training.runs import (
+    CHECKPOINTS,
+    EXPORT,
+    Writer,
+    check_run,
+    open_run,
+    saved_steps,
+    seed_everything,
+    step_folder,
+    unfinished_step,
+)
 from chainzoom.training.sr import checkpoints, validation
 from chainzoom.training.sr.base import Deeper, Recipe
 from chainzoom.training.sr.config import Config
@@ -46,9 +56,7 @@ class Trainer:
         self.entries = list_pictures(config.data.sources)
         self.world = _accelerator(config)
         self._say = say if self.world.is_main_process else lambda line: None
-        if self.world.is_main_process:
-            open_run(self.folder, text, resume=resume)
-        self.world.wait_for_everyone()
+        check_run(self.folder, resume=resume)
         seed_everything(derive(config.seed, "process", self.world.process_index))
         kind = str(self.world.distributed_type).rpartition(".")[2]
         sharded = kind in ("FSDP", "DEEPSPEED", "MEGATRON_LM")
@@ -63,6 +71,10 @@ class Trainer:
         if resume and saved_steps(self.folder / CHECKPOINTS):
             self.step = checkpoints.load(self.folder, config, self.recipe, self.optimisers, self.guard, self.world)
             self._say(f"resumed at step {self.step}")
+        self.world.wait_for_everyone()
+        if self.world.is_main_process:  # only now: what cannot start or resume leaves nothing behind
+            open_run(self.folder, text, resume=resume)
+        self.world.wait_for_everyone()
         self.cases = self._cases()
 
     def run(self) -> dict[str, float]:
@@ -212,7 +224,7 @@ def _optimisers(recipe: Recipe, config: Config, *, one: bool) -> dict[str, Any]:
     settings = config.optimiser
     kind: Any = torch.optim.AdamW
     if settings.bits == 8:
-        kind = require("bitsandbytes", "the 8-bit optimiser", "train").optim.AdamW8bit
+        kind = require("bitsandbytes", "the 8-bit optimiser", "quant").optim.AdamW8bit
     options = {"lr": settings.lr, "betas": tuple(settings.betas), "weight_decay": settings.weight_decay}
     groups = recipe.groups()
     if one:
