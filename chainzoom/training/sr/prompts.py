@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chainzoom.images import Image
+from chainzoom.models import Store
 from chainzoom.prompters.base import Prompter, View
 from chainzoom.registry import build_prompter
 from chainzoom.seeds import derive
@@ -20,8 +21,13 @@ class PromptBook:
     """The words of a picture, by its name; what a run has asked for is in ``prompts-RANK.jsonl`` and never asked for again."""
 
     def __init__(self, config: Prompts, folder: Path, device: str, rank: int = 0, prompter: Prompter | None = None) -> None:
-        """``prompter`` replaces the one that the configuration names (for tests and programs)."""
-        self._config, self._prompter, self._device = config, prompter, device
+        """``prompter`` replaces the one that the configuration names (for tests and programs).
+
+        Raises PresetError, WeightsError, MissingExtraError for a prompter that cannot be built.
+        """
+        self._config, self._device = config, device
+        named = config.name not in ("null", "sidecar")
+        self._prompter = build_prompter(config.name, self._options()) if prompter is None and named else prompter
         self._file = folder / f"prompts-{rank}.jsonl"
         self._known: dict[str, str] = {}
         for file in sorted(folder.glob("prompts-*.jsonl")):
@@ -35,7 +41,7 @@ class PromptBook:
     @property
     def asks(self) -> bool:
         """Whether there is a prompter to ask at all."""
-        return self._prompter is not None or self._config.name not in ("null", "sidecar")
+        return self._prompter is not None
 
     def words(self, samples: Sequence[Sample]) -> list[str]:
         """The prompt of each sample."""
@@ -57,13 +63,10 @@ class PromptBook:
         return self._describe(views)
 
     def _describe(self, views: Sequence[View]) -> list[str]:
-        if self._prompter is None:
-            self._prompter = build_prompter(self._config.name, self._options())
+        assert self._prompter is not None
         return [prompt.text for prompt in self._prompter.describe(views)]
 
     def _options(self) -> dict[str, Any]:
-        from chainzoom.models import Store
-
         options = Store().resolve_options(self._config.options)
         return options | ({"device": self._device} if options.get("device") == "auto" else {})
 

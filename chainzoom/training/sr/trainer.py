@@ -60,12 +60,12 @@ class Trainer:
         seed_everything(derive(config.seed, "process", self.world.process_index))
         kind = str(self.world.distributed_type).rpartition(".")[2]
         sharded = kind in ("FSDP", "DEEPSPEED", "MEGATRON_LM")
+        self.book = PromptBook(config.prompts, self.folder, str(self.world.device), self.world.process_index, prompter)
         recipe = build_recipe(config, self.world.device, share=not sharded)
         optimisers = _optimisers(recipe, config, one=kind == "DEEPSPEED")
         self.model, *prepared = self.world.prepare(recipe, *optimisers.values())
         self.optimisers: dict[str, Any] = dict(zip(optimisers, prepared, strict=True))
         self.recipe: Recipe = self.world.unwrap_model(self.model)
-        self.book = PromptBook(config.prompts, self.folder, str(self.world.device), self.world.process_index, prompter)
         self.guard = Guard(self.folder / CHECKPOINTS, factor=config.explode)
         self.step = 0
         if resume and saved_steps(self.folder / CHECKPOINTS):

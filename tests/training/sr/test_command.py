@@ -41,6 +41,7 @@ def test_trains_resumes_and_says_where_the_weights_are(photos: Path, tmp_path: P
         ({"loss__lpips": 2.0}, "set loss.vgg"),
         ({"optimiser__bits": 8}, "bitsandbytes"),
         ({"network__model_dir": "models:nothing"}, "nothing"),
+        ({"prompts__name": "nobody"}, "unknown prompter 'nobody'"),
         ({"batch": 0}, "batch must be at least 1"),
     ],
 )
