@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -212,7 +213,7 @@ def _zoom(folder: Path, chain: Any, photos: Sequence[tuple[str, Path]], data: Da
     at = (float(rng.random()), float(rng.random()))
     photo = Photo.open(path)
     plan = chain.settings.plan(photo, at, data.to)
-    part = folder.with_name(f".unfinished-{folder.name}")
+    part = folder.with_name(f".unfinished-{folder.name}-{os.getpid()}")
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
@@ -236,7 +237,9 @@ def _zoom(folder: Path, chain: Any, photos: Sequence[tuple[str, Path]], data: Da
         (part / "pairs.json").write_text(json.dumps(entries, indent=1), encoding="utf-8")
         part.replace(folder)
     except OSError as error:
-        raise output_error(folder, error) from error
+        shutil.rmtree(part, ignore_errors=True)
+        if not (folder / "pairs.json").is_file():  # else another process was faster, with the same bytes
+            raise output_error(folder, error) from error
 
 
 def _steps(steps: Iterator[Any]) -> Iterator[tuple[Any, Any]]:

@@ -18,6 +18,8 @@ from typing import Any
 from chainzoom.errors import BackendError, OptionError, OutputError
 from chainzoom.extras import need
 from chainzoom.models import Store
+from chainzoom.prompters.asking import Request
+from chainzoom.prompters.questions import critic_question
 from chainzoom.torch_io import out_of_memory
 from chainzoom.training.grpo.config import Config
 from chainzoom.training.grpo.critics import Weighted, build_rewards
@@ -69,7 +71,8 @@ class _Run:
         rehearse(rewards, shown[:3])
         model = config.model
         # Started by accelerate: each process its own GPU.
-        device = f"cuda:{os.environ['LOCAL_RANK']}" if "LOCAL_RANK" in os.environ and model.device != "cpu" else model.device
+        rank = os.environ.get("LOCAL_RANK")
+        device = f"cuda:{rank}" if rank and model.device != "cpu" and need("torch", NEEDED_BY).cuda.is_available() else model.device
         path = Store().resolve_options({"path": model.path})["path"]
         self.loaded = vlm_loading.load(path, device=device, dtype=model.dtype, quantise=None, revision=model.revision or None)
         self.tokenizer = getattr(self.loaded.processor, "tokenizer", self.loaded.processor)
@@ -125,7 +128,7 @@ class _Run:
         finally:
             if self.writer is not None:
                 self.writer.close()
-            shutil.rmtree(made.args.output_dir, ignore_errors=True)
+                shutil.rmtree(made.args.output_dir, ignore_errors=True)
         return step_folder(folder / EXPORT, config.steps)
 
     def _validate(self, step: int) -> None:
@@ -164,9 +167,9 @@ def rehearse(rewards: Sequence[Weighted], pairs: Sequence[Pair]) -> None:
         if all(value is None for value in values):
             said = ""
             if getattr(one.function, "func", None) is critic:
-                request = pairs[0].request()
+                request = Request(pairs[0].images, critic_question(_WORDS), 0.0, 0)
                 answer = one.function.keywords["judge"]([request])[0].text  # type: ignore[attr-defined]
-                said = f" (to 'what is in this image' it says {answer[:60]!r})"
+                said = f" (it answered {answer[:60]!r})"
             raise OptionError(
                 f"the reward '{one.name}' gave no usable value for any of {len(pairs)} test descriptions{said}; "
                 "a critic must answer with one number from 0 to 100 and nothing else: use another model"

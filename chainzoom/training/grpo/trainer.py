@@ -154,8 +154,12 @@ class PromptTrainer(trl.GRPOTrainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()
-        if not self.is_world_process_zero():
-            return
+        if self.is_world_process_zero():
+            self._finish_checkpoint()
+        self.accelerator.wait_for_everyone()
+
+    def _finish_checkpoint(self) -> None:
+        """Complete what TRL wrote, export the adapter, and give the checkpoint its name."""
         step, where = self.state.global_step, self.run_folder / CHECKPOINTS
         made = Path(self.args.output_dir) / f"checkpoint-{step}"
         guards = {name: guard.state_dict() for name, guard in self.run_guards.items()}

@@ -221,3 +221,47 @@ def test_abstentions_are_counted_and_too_many_stop_the_run(home: Path, monkeypat
     config, text = settings(home, rewards, out=str(home / "moodier"), steps=4, max_abstentions=0.2)
     with pytest.raises(BackendError, match="the reward 'moody' gave no usable answer to 25% of the last 16 samples"):
         train_prompts(config, text, resume=False, say=quiet)
+
+
+def test_the_chains_own_states_with_fidelity_beside(home: Path) -> None:
+    """Everything together: another model, states of a diffusion chain, words that steer it, consistency in the log."""
+    pytest.importorskip("diffusers")
+    from tests.backbones.tiny_models import tiny_x4
+
+    tiny_vlm.make(home / "model3", "qwen3_vl")
+    preset = home / "x4.toml"
+    model = tiny_x4(home / "x4")
+    preset.write_text(f'[backbone]\nname = "sd_x4"\nmodel_dir = "{model}"\nsteps = 1\n[prompter]\nname = "null"\n', encoding="utf-8")
+    example = Path(__file__).parents[3] / "examples/rewards/fidelity.py"
+    rewards = f'[rewards.phrase]\n[rewards.fidelity]\nfunction = "{example}:fidelity"\npreset = "{preset}"\nfloor_db = 0.0\n'
+    config, text = settings(
+        home,
+        rewards,
+        out=str(home / "states"),
+        steps=2,
+        save_every=2,
+        model__path=str(home / "model3"),
+        data__states="chain",
+        data__preset=str(preset),
+        data__zooms=1,
+        data__to=16.0,
+        optimiser__gradient_checkpointing=True,
+    )
+    adapter = train_prompts(config, text, resume=False, say=quiet)
+    log = read_log(home / "states")
+    decibels, fidelity = values(log, "figure/consistency_db"), values(log, "reward/fidelity")
+    np.testing.assert_allclose(fidelity, decibels / 45, rtol=1e-5)
+    assert 1 < decibels.min() < decibels.max() < 44
+    assert len(values(log, "validation/figure/consistency_db")) == 2
+    assert (adapter / "adapter_model.safetensors").is_file()
+    assert len(list((home / "states" / "pairs").glob("*/train/000000/*.png"))) == 2
+
+
+def test_vllm_has_to_be_there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from chainzoom.training.grpo import run
+
+    monkeypatch.setattr(run.importlib.util, "find_spec", lambda name: None)
+    config, text = settings(home, "[rewards.phrase]", out=str(home / "vllm"), generation__backend="vllm")
+    with pytest.raises(OptionError, match="needs vLLM, which no extra installs: pip install vllm"):
+        train_prompts(config, text, resume=False, say=quiet)
+    assert not (home / "vllm").exists()
