@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chainzoom.errors import OptionError
-from chainzoom.presets import Preset, load_preset
+from chainzoom.presets import Preset, builtin_names, load_preset
 from chainzoom.registry import PROMPTERS, entry_of
 
 PAPER_SCALES = (4.0, 16.0, 64.0, 256.0)
@@ -26,7 +26,7 @@ PAPER_ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "dape": ("CoZ, DAPE", {"mode": "multiscale", "prompter": "dape"}),
     "vlm": ("CoZ, VLM", {"mode": "multiscale", "prompter": "vlm"}),
 }
-"""The paper's rows as choices of a preset. The row with GRPO is a preset of its own: the adapter is one of the prompter's options."""
+"""The paper's rows as choices of a preset. The row with GRPO is a preset of its own, see paper_rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +81,25 @@ def method(preset: str, changes: Mapping[str, Any], label: str = "") -> Method:
 
 
 def paper_rows(preset: str) -> list[Method]:
-    """The rows of the paper's table with a preset's backbone, whether or not they can run here."""
+    """The rows of the paper's table with a preset's backbone, whether or not they can run here.
+
+    Where presets PRESET-null, PRESET-dape and PRESET-base-vlm exist (as for ``official``), they are the rows of those names and PRESET
+    itself is the VLM with its GRPO adapter; otherwise the rows are PRESET with other prompters.
+    """
+    slug, known = _SLUG.sub("_", preset), builtin_names()
+    own = load_preset(preset).prompter
+    silent = f"{preset}-null" if f"{preset}-null" in known else preset
     rows = []
     for key, (label, changes) in PAPER_ROWS.items():
-        # A prompter that the preset configures itself (a VLM with its adapter, say) keeps its options: it is that row.
-        kept = load_preset(preset).prompter == changes.get("prompter")
-        rows.append(
-            Method(f"{_SLUG.sub('_', preset)}-{key}", label, preset, {k: v for k, v in changes.items() if not (kept and k == "prompter")})
-        )
+        twin = f"{preset}-base-vlm" if key == "vlm" else f"{preset}-{key}"
+        if twin in known:
+            rows.append(Method(f"{slug}-{key}", label, twin, {"mode": changes["mode"]}))
+        else:
+            # A prompter that the preset configures itself keeps its options: it is that row.
+            kept = {k: v for k, v in changes.items() if k != "prompter" or v != own}
+            rows.append(Method(f"{slug}-{key}", label, silent, kept))
+    if f"{preset}-base-vlm" in known:
+        rows.append(Method(f"{slug}-vlm-grpo", "CoZ, VLM with GRPO", preset, {"mode": "multiscale"}))
     return rows
 
 

@@ -47,6 +47,19 @@ def test_paper_rows_keep_a_prompter_that_the_preset_configures() -> None:
     assert rows["default-onestep"].load().prompter == "null"
 
 
+def test_paper_rows_of_a_family_of_presets() -> None:
+    rows = {method.name: (method.preset, dict(method.changes)) for method in paper_rows("official")}
+    assert list(rows) == [*(f"official-{name}" for name in PAPER_ROWS), "official-vlm-grpo"]
+    assert rows["official-nearest"] == ("official-null", {"mode": "nearest"})
+    assert rows["official-null"][0] == "official-null"
+    assert rows["official-dape"][0] == "official-dape"
+    assert rows["official-vlm"][0] == "official-base-vlm"
+    assert rows["official-vlm-grpo"][0] == "official"
+    for method in paper_rows("official"):
+        assert method.load().backbone == "osediff_sd3"
+    assert {m.name: m.load().prompter for m in paper_rows("official")}["official-tags"] == "tags"
+
+
 def test_plan_round_trip(make_plan: Callable[..., EvalPlan], tmp_path: Path) -> None:
     plan = make_plan("bicubic", "bicubic:seed=3", absent={"dape": "no weights"}, note="why")
     plan.write(tmp_path / "out")
