@@ -96,6 +96,8 @@ class _Run:
         first = made.is_world_process_zero()
         if first:
             open_run(folder, self.text, resume=self.last > 0 or (folder / CONFIG).exists())
+            if not self.last:  # what a run logged that was killed before its first checkpoint
+                shutil.rmtree(folder / "tensorboard", ignore_errors=True)
             wandb = dict(config.wandb) if config.wandb else None
             self.writer = Writer(folder, step=self.last, wandb=wandb)
             if self.last and (folder / examples.BEFORE).exists():

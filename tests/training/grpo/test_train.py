@@ -210,7 +210,13 @@ def test_abstentions_are_counted_and_too_many_stop_the_run(home: Path, monkeypat
 
     rewards = f'[rewards.moody]\nfunction = "{home / "toy.py"}:moody"\nevery = 4\n[rewards.phrase]\n'
     config, text = settings(home, rewards, out=str(home / "moody"), steps=2)
-    train_prompts(config, text, resume=False, say=quiet)
+    # As if killed before the first checkpoint: --resume begins anew.
+    (home / "moody" / "tensorboard").mkdir(parents=True)
+    (home / "moody" / "tensorboard" / "old").touch()
+    (home / "moody" / "config.toml").write_text(text, encoding="utf-8")
+    (home / "moody" / "log.jsonl").write_text('{"step": 1, "abstained/moody": 9.0}\n', encoding="utf-8")
+    train_prompts(config, text, resume=True, say=quiet)
+    assert not (home / "moody" / "tensorboard" / "old").exists()
     log = read_log(home / "moody")
     assert values(log, "abstained/moody").tolist() == [0.25, 0.25]
     assert values(log, "figure/pixels").tolist() == [64.0, 64.0]
