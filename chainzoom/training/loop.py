@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from chainzoom.errors import BackendError
@@ -23,9 +23,15 @@ class Guard:
     bad batch alone is no reason to stop. Watched after ``window`` values only.
     """
 
-    def __init__(self, checkpoints: Path, *, factor: float = 100.0, patience: int = 5, window: int = 50) -> None:
-        """``checkpoints`` holds the step folders that the message may name; ``factor`` 0: watch for NaN alone."""
+    def __init__(
+        self, checkpoints: Path, *, factor: float = 100.0, patience: int = 5, window: int = 50, explosive: Collection[str] | None = None
+    ) -> None:
+        """``checkpoints`` holds the step folders that the message may name; ``factor`` 0: watch for NaN alone.
+
+        ``explosive``: the figures that may not explode (None: all). Terms that begin at zero grow without harm and do not belong to them.
+        """
         self._checkpoints, self._factor, self._patience, self._window = checkpoints, factor, patience, window
+        self._explosive = explosive
         self._past: dict[str, deque[float]] = {}
         self._bad: dict[str, int] = {}
 
@@ -34,6 +40,8 @@ class Guard:
         for name, value in figures.items():
             if not math.isfinite(value):
                 self._stop(step, f"{name} is {value}")
+            if self._explosive is not None and name not in self._explosive:
+                continue
             past = self._past.setdefault(name, deque(maxlen=self._window))
             median = sorted(past)[len(past) // 2] if len(past) == self._window else 0.0
             if self._factor and median > 0 and value > self._factor * median:

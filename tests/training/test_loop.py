@@ -34,6 +34,16 @@ def test_an_explosion_stops_but_one_bad_batch_does_not(tmp_path: Path) -> None:
         guard.check(10, {"loss": 50.0})
 
 
+def test_what_begins_at_zero_may_grow(tmp_path: Path) -> None:
+    guard = Guard(tmp_path, factor=10, patience=1, window=3, explosive=("total",))
+    for step, value in enumerate((1e-9, 1e-8, 1e-6, 0.1, 2.0)):
+        guard.check(step, {"vsd": value, "total": 1.0})
+    with pytest.raises(TrainingStoppedError, match="vsd is nan"):
+        guard.check(6, {"vsd": math.nan})
+    with pytest.raises(TrainingStoppedError, match="total is 11"):
+        guard.check(7, {"total": 11.0})
+
+
 def test_the_guard_remembers_over_a_resume(tmp_path: Path) -> None:
     guard = Guard(tmp_path, factor=10, patience=2, window=3)
     for step in range(3):

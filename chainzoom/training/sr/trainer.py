@@ -39,6 +39,9 @@ from chainzoom.training.sr.prompts import PromptBook
 from chainzoom.training.sr.recipes import build_recipe
 from chainzoom.training.sr.sources import list_pictures
 
+EXPLOSIVE = ("loss/total", "loss/l2", "loss/fidelity")
+"""Losses whose size is known from the first step on; VSD and the leash begin at zero."""
+
 Say = Callable[[str], None]
 
 
@@ -63,10 +66,12 @@ class Trainer:
         self.book = PromptBook(config.prompts, self.folder, str(self.world.device), self.world.process_index, prompter)
         recipe = build_recipe(config, self.world.device, share=not sharded)
         optimisers = _optimisers(recipe, config, one=kind == "DEEPSPEED")
+        if kind == "DEEPSPEED":
+            self.world.state.deepspeed_plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = config.batch
         self.model, *prepared = self.world.prepare(recipe, *optimisers.values())
         self.optimisers: dict[str, Any] = dict(zip(optimisers, prepared, strict=True))
         self.recipe: Recipe = self.world.unwrap_model(self.model)
-        self.guard = Guard(self.folder / CHECKPOINTS, factor=config.explode)
+        self.guard = Guard(self.folder / CHECKPOINTS, factor=config.explode, explosive=EXPLOSIVE)
         self.step = 0
         if resume and saved_steps(self.folder / CHECKPOINTS):
             self.step = checkpoints.load(self.folder, config, self.recipe, self.optimisers, self.guard, self.world)

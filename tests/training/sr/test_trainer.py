@@ -26,6 +26,7 @@ from chainzoom.training.loop import TrainingStoppedError
 from chainzoom.training.runs import read_log, saved_steps
 from chainzoom.training.sr import trainer as trainer_module
 from chainzoom.training.sr.config import parse_config
+from chainzoom.training.sr.recipes import build_recipe
 from chainzoom.training.sr.trainer import Trainer, train
 from tests.backbones.tiny_models import CASES
 from tests.conftest import read8
@@ -78,6 +79,7 @@ torch.set_num_threads(1)
 from pathlib import Path
 from chainzoom.training.loop import Progress
 from chainzoom.training.sr.config import load_config
+from chainzoom.training.sr.recipes import build_recipe
 from chainzoom.training.sr.trainer import Trainer
 step = Progress.step
 def kill(self, number, *rest):
@@ -169,6 +171,15 @@ def test_nan_stops_and_names_the_last_good_checkpoint(photos: Path, tmp_path: Pa
     assert "step-000002" in str(error.value)
     kept = torch.load(tmp_path / "run" / "checkpoints" / "step-000002" / "state.pt", weights_only=True)
     assert all(bool(torch.isfinite(tensor).all()) for tensor in kept["weights"].values())
+
+
+def test_three_optimisers_or_one_with_three_groups(photos: Path, tmp_path: Path) -> None:
+    config = parse_config(configuration(MODEL, photos, tmp_path / "run"))
+    recipe = build_recipe(config, torch.device("cpu"))
+    three, one = (trainer_module._optimisers(recipe, config, one=single) for single in (False, True))
+    assert list(three) == ["transformer", "vae_encoder", "regulariser"]
+    assert [len(group["params"]) for group in one["all"].param_groups] == [len(o.param_groups[0]["params"]) for o in three.values()]
+    assert three["transformer"].defaults["weight_decay"] == 1e-2
 
 
 class Counting:
