@@ -1,15 +1,21 @@
-# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# Each does everything on a fresh machine: `make demo`, `make demo-viewer` (needs npm once), `make test`.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint bench clean
+.PHONY: demo demo-viewer viewer-assets test lint bench clean
 
 demo: $(VENV)/.light
 	$(BIN)/chainzoom zoom examples/cat.png --at 0.36,0.38 --to 256 --out demo-out --overwrite
 	@echo
 	@echo "The pictures are in $(CURDIR)/demo-out: open index.html, strip.png or zoom.mp4."
+
+demo-viewer: viewer-assets
+	$(BIN)/chainzoom view examples
+
+viewer-assets: $(VENV)/.viewer
+	@test -f chainzoom/viewer/static/vendor/openseadragon.min.js || $(BIN)/python -m chainzoom.viewer.vendor
 
 test: $(VENV)/.full lint
 	$(BIN)/python -m pytest
@@ -32,6 +38,10 @@ $(VENV)/.light: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.full: pyproject.toml | $(VENV)/bin/python
 	$(PIP) install --quiet --editable '.[dev,all]'
+	@touch $@ $(VENV)/.light
+
+$(VENV)/.viewer: pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --quiet --editable '.[viewer]'
 	@touch $@ $(VENV)/.light
 
 clean:
