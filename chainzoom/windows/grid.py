@@ -17,6 +17,9 @@ from chainzoom.backbones.base import BackboneFacts
 from chainzoom.backbones.tiles import Span, fades
 from chainzoom.errors import OptionError
 
+SMOOTHING = 6
+"""How far, in high pixels, the blur reaches that parts low frequencies from the rest (``blend``)."""
+
 Box = tuple[int, int, int, int]
 """(x0, y0, x1, y1) in whole pixels of a level."""
 
@@ -87,9 +90,18 @@ class Axis:
         """(start, stop) in high pixels where the window weighs anything."""
         return _faded(self, number)[0]
 
+    def held(self, number: int) -> Span:
+        """(start, stop) in high pixels of what is kept of a window: ``kept``, and what its low frequencies need around that."""
+        (start, stop), (first, last) = self.kept(number), self.span(number)
+        return max(first * self.scale, start - SMOOTHING), min(last * self.scale, stop + SMOOTHING)
+
     def weight(self, number: int) -> NDArray[np.float32]:
         """The window's weight on ``kept``; the weights of all windows add up to 1 at every pixel."""
         return _faded(self, number)[1]
+
+    def cut(self, number: int) -> NDArray[np.float32]:
+        """1 on ``kept`` where the window is the nearest, else 0: the weight without a cross-fade."""
+        return _faded(self, number)[2]
 
     def touching(self, start: int, stop: int) -> range:
         """The windows that weigh anything in the high pixels start..stop."""
@@ -112,14 +124,26 @@ class Axis:
 
 
 @lru_cache(maxsize=4096)
-def _faded(axis: Axis, number: int) -> tuple[Span, NDArray[np.float32]]:
+def _faded(axis: Axis, number: int) -> tuple[Span, NDArray[np.float32], NDArray[np.float32]]:
     near = [other for other in (number - 1, number, number + 1) if 0 <= other < axis.count]
     whole = fades([axis.span(other) for other in near], axis.tiling.ramp, axis.scale)[near.index(number)]
     (some,) = np.nonzero(whole)
     offset = axis.span(number)[0] * axis.scale
+    first, stop = offset + int(some[0]), offset + int(some[-1]) + 1
     weight = whole[some[0] : some[-1] + 1].copy()
-    weight.flags.writeable = False
-    return (offset + int(some[0]), offset + int(some[-1]) + 1), weight
+    at = np.arange(first, stop) + 0.5
+    starts, ends = (
+        (at >= _middle(axis, number) if number else at > 0),
+        (at < _middle(axis, number + 1) if number + 1 < axis.count else at > 0),
+    )
+    cut = (starts & ends).astype(np.float32)
+    weight.flags.writeable = cut.flags.writeable = False
+    return (first, stop), weight, cut
+
+
+def _middle(axis: Axis, number: int) -> float:
+    """Where window ``number`` takes over from the one before it, in high pixels."""
+    return (axis.span(number - 1)[1] + axis.span(number)[0]) / 2 * axis.scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +183,11 @@ class Level:
     def kept(self, index: Index) -> Box:
         """Where a window weighs anything, in high pixels."""
         (x0, x1), (y0, y1) = self.columns.kept(index.column), self.rows.kept(index.row)
+        return x0, y0, x1, y1
+
+    def held(self, index: Index) -> Box:
+        """What is kept of a window, in high pixels."""
+        (x0, x1), (y0, y1) = self.columns.held(index.column), self.rows.held(index.row)
         return x0, y0, x1, y1
 
     def touching(self, box: Box) -> list[Index]:

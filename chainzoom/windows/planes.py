@@ -23,6 +23,7 @@ from chainzoom.prompters.base import Prompt
 from chainzoom.seeds import check_seed, derive
 from chainzoom.settings import INTERPOLATIONS
 from chainzoom.sources import Source
+from chainzoom.windows.blend import add
 from chainzoom.windows.cache import Pixels, WindowCache
 from chainzoom.windows.family import Family
 from chainzoom.windows.grid import Box, Index, Level, Tiling, times
@@ -203,7 +204,7 @@ class Planes:
                 self._make(missing[start : start + self.batch])
 
     def window(self, index: Index) -> Image:
-        """A window's own pixels before it is blended, where it weighs anything (``Level.kept``); made if need be."""
+        """A window's own pixels before it is blended, as far as they are kept (``Level.held``); made if need be."""
         with self._lock:
             return from_uint(self._pixels(index))
 
@@ -238,16 +239,7 @@ class Planes:
         self.ensure(indices)
         out = np.zeros((box[3] - box[1], box[2] - box[0], 3), np.float32)
         for index in indices:
-            pixels = self._pixels(index)  # made again when the cache is smaller than what one region needs
-            x0, y0, x1, y1 = level.kept(index)
-            a, b, c, d = max(y0, box[1]), min(y1, box[3]), max(x0, box[0]), min(x1, box[2])
-            down, across = level.rows.weight(index.row)[a - y0 : b - y0], level.columns.weight(index.column)[c - x0 : d - x0]
-            part = from_uint(pixels[a - y0 : b - y0, c - x0 : d - x0])
-            target = out[a - box[1] : b - box[1], c - box[0] : d - box[0]]
-            if down.min() == across.min() == 1:
-                target[...] = part
-            else:
-                target += part * (down[:, None] * across)[..., None]
+            add(out, box, level, index, self._pixels(index))  # made again when the cache is smaller than what one region needs
         return clip(out)
 
     def _make(self, indices: Sequence[Index]) -> list[Pixels]:
@@ -264,7 +256,7 @@ class Planes:
         made = self.renderer.render(works, derive(self.seed, self.source.sha256, "field", number))
         kept = []
         for index, box, image in zip(indices, boxes, made, strict=True):
-            x0, y0, x1, y1 = level.kept(index)
+            x0, y0, x1, y1 = level.held(index)
             left, top = box[0] * self.scale, box[1] * self.scale
             pixels = to_uint16(image[y0 - top : y1 - top, x0 - left : x1 - left])
             self.cache.put(index, pixels)
