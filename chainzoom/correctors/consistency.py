@@ -1,8 +1,10 @@
 """Consistency: what a step made, shrunk back by its zoom, must match what it zoomed into.
 
 The classic remedy is iterative back-projection (Irani and Peleg, 1991): enlarge the error, add it, repeat. Here the shrinking kernel is
-separable and known, so the fixed point can be written down: with D the antialiased bicubic shrink, y + D^T (D D^T)^-1 (x - D y) is the
-picture nearest to y that shrinks to x exactly. Only the limits of [0, 1] need repeats.
+separable and known, so the fixed point can be written down: with D the antialiased bicubic shrink, y + S D^T (D S D^T)^-1 (x - D y) is the
+picture nearest to y that shrinks to x exactly, in the norm of S. S is the covariance of pictures whose power falls as 1/f^2 below eight
+pixels, as natural ones' does: the correction is smooth, where plain least squares (S = 1) leaves a lattice of the parent's pixels. Only
+the limits of [0, 1] need repeats.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from chainzoom.images import Image, clip, psnr, resize
 CAP_DB = 120.0
 """Figures above this are float32 rounding and are reported as this."""
 
+_SMOOTHNESS = 64.0  # square of the length, in pixels, below which S is smooth
 _ROUNDS = 6
 _ENOUGH_DB = 60.0
 
@@ -56,10 +59,13 @@ def _blas() -> ThreadpoolController:
 
 @lru_cache(maxsize=32)
 def _kernel(large: int, small: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(small, large) matrix of the antialiased bicubic shrink along one axis, and its (large, small) pseudo-inverse."""
+    """(small, large) matrix of the antialiased bicubic shrink along one axis, and its (large, small) inverse in the norm of S."""
     shrink = resize(np.eye(large, dtype=np.float32), (small, large), "bicubic").T.astype(np.float64)
+    differences = np.diff(np.eye(large), axis=0)
     with _one_thread:
-        inverse = np.linalg.solve(shrink @ shrink.T, shrink).T  # its rows are independent, so this is the pseudo-inverse
+        covariance = np.linalg.inv(np.eye(large) + _SMOOTHNESS * differences.T @ differences)
+        spread = covariance @ shrink.T
+        inverse = np.linalg.solve((shrink @ spread).T, spread.T).T
     return np.ascontiguousarray(shrink, dtype=np.float32), np.ascontiguousarray(inverse, dtype=np.float32)
 
 
