@@ -1,9 +1,11 @@
 """Chain-of-Zoom: one 4x backbone, used again and again, steered by words.
 
-import chainzoom
-chain = chainzoom.load_preset("default").build()
-for step in chain.run("photo.jpg", at=(0.62, 0.41), to=256):
-    print(step.scale, step.kind, step.prompt.text, step.image.shape)
+From Python, every state of a zoom as it is made::
+
+    import chainzoom
+    chain = chainzoom.load_preset("default").build()
+    for step in chain.run("photo.jpg", at=(0.62, 0.41), to=256):
+        print(step.scale, step.kind, step.prompt.text, step.image.shape)
 """
 
 from chainzoom.chain import Chain
