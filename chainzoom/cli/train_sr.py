@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -23,4 +24,6 @@ def sr(config: Path, resume: bool) -> None:
         need(module, "chainzoom train sr", extra="train")
     from chainzoom.training.sr.trainer import train
 
-    click.echo(train(checked, text, resume=resume, say=lambda line: click.echo(line, err=True)))
+    export = train(checked, text, resume=resume, say=lambda line: click.echo(line, err=True))
+    if os.environ.get("RANK", "0") == "0":
+        click.echo(export)

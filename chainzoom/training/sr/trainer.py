@@ -12,6 +12,7 @@ import torch
 
 from chainzoom.backbones.torch_common import require
 from chainzoom.errors import OptionError
+from chainzoom.evaluation.metrics import load_metrics
 from chainzoom.images import Image
 from chainzoom.models import Store
 from chainzoom.prompters.base import Prompter
@@ -57,6 +58,7 @@ class Trainer:
         """
         self.config, self.folder = config, Path(config.out)
         self.entries = list_pictures(config.data.sources)
+        load_metrics(config.validation.metrics)  # an unknown name is said now, not after the networks are loaded
         self.world = _accelerator(config)
         self._say = say if self.world.is_main_process else lambda line: None
         check_run(self.folder, resume=resume)
@@ -103,7 +105,10 @@ class Trainer:
                 if config.validation.every and (self.step % config.validation.every == 0 or self.step == config.steps):
                     self._validate(writer)
                 if self.step % config.save_every == 0 or self.step == config.steps:
-                    self._save()
+                    checkpoints.save(self.folder, config, self.step, self.recipe, self.optimisers, self.guard, self.world)
+                    self._export()
+            if self.step not in saved_steps(self.folder / EXPORT):  # killed between the last checkpoint and its export
+                self._export()
         finally:
             if writer is not None:
                 writer.close()
@@ -186,9 +191,8 @@ class Trainer:
             means = validation.report(self.cases, outputs, self.config, self.folder, self.step, writer)
             self._say(f"validation at step {self.step}: " + "  ".join(f"{k.partition('/')[2]} {v:.4g}" for k, v in means.items()))
 
-    def _save(self) -> None:
-        """A checkpoint to go on from, and the weights in their published formats."""
-        checkpoints.save(self.folder, self.config, self.step, self.recipe, self.optimisers, self.guard, self.world)
+    def _export(self) -> None:
+        """The weights in their published formats."""
         kept = {name: whole(parameter) for name, parameter in self.recipe.kept().items()}
         if self.world.is_main_process:
             with unfinished_step(self.folder / EXPORT, self.step) as scratch:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -31,8 +32,10 @@ def test_trains_resumes_and_says_where_the_weights_are(photos: Path, tmp_path: P
     assert "step 1/1" in shown.err
     assert run(str(file)) == 2
     assert "--resume" in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "run" / "export")  # as if killed before it was written
     assert run(str(file), "--resume") == 0
     assert "resumed at step 1" in capsys.readouterr().err
+    assert (tmp_path / "run" / "export" / "step-000001" / "model_1.pkl").is_file()
 
 
 @pytest.mark.parametrize(
@@ -42,6 +45,7 @@ def test_trains_resumes_and_says_where_the_weights_are(photos: Path, tmp_path: P
         ({"optimiser__bits": 8}, "bitsandbytes"),
         ({"network__model_dir": "models:nothing"}, "nothing"),
         ({"prompts__name": "nobody"}, "unknown prompter 'nobody'"),
+        ({"validation__metrics": ["beauty"]}, "got 'beauty'"),
         ({"batch": 0}, "batch must be at least 1"),
     ],
 )
