@@ -47,7 +47,7 @@ class Tiling:
     halo: int = 16
     ramp: int = 8
     cell: int = 16
-    margin: int = 8
+    margin: int = 10
 
     def __post_init__(self) -> None:
         if min(self.core, self.ramp, self.cell) < 1 or self.margin < 0:
@@ -132,11 +132,9 @@ def _faded(axis: Axis, number: int) -> tuple[Span, NDArray[np.float32], NDArray[
     first, stop = offset + int(some[0]), offset + int(some[-1]) + 1
     weight = whole[some[0] : some[-1] + 1].copy()
     at = np.arange(first, stop) + 0.5
-    starts, ends = (
-        (at >= _middle(axis, number) if number else at > 0),
-        (at < _middle(axis, number + 1) if number + 1 < axis.count else at > 0),
-    )
-    cut = (starts & ends).astype(np.float32)
+    begins = _middle(axis, number) if number else 0.0
+    ends = _middle(axis, number + 1) if number + 1 < axis.count else np.inf
+    cut = ((at >= begins) & (at < ends)).astype(np.float32)
     weight.flags.writeable = cut.flags.writeable = False
     return (first, stop), weight, cut
 

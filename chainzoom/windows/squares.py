@@ -1,7 +1,7 @@
 """Corrections on the blended level: in squares of a fixed grid, so that which pixels were asked for changes nothing.
 
 The projection of ``correctors/consistency.py`` is global over a picture, but what a place owes to its surroundings falls off exponentially
-(about tenfold every two low pixels): a square with eight low pixels around it comes out as in the whole level to 1e-4.
+(about tenfold every two low pixels): a square with ten low pixels around it comes out as in the whole level to 1e-4.
 """
 
 from __future__ import annotations

@@ -61,3 +61,14 @@ def test_tilings() -> None:
     for wrong in ({"core": 0}, {"ramp": 40}, {"core": 8, "ramp": 8}, {"margin": -1}):
         with pytest.raises(OptionError):
             Tiling(**wrong)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_without_a_cross_fade_every_pixel_has_one_window(scale: int) -> None:
+    axis = Axis(113, scale, SMALL)
+    total = np.zeros(113 * scale)
+    for number in range(axis.count):
+        total[slice(*axis.kept(number))] += axis.cut(number)
+        (first, stop), (start, end), (low, high) = axis.kept(number), axis.held(number), axis.span(number)
+        assert low * scale <= start <= first < stop <= end <= high * scale
+    assert (total == 1).all()
