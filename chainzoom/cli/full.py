@@ -113,4 +113,5 @@ def _agree(known: Estimate, free: int) -> None:
         return
     if not sys.stdin.isatty():
         raise OptionError(f"this takes {known.text()}; add --yes to agree")
-    click.confirm("Go on?", abort=True, err=True)
+    if not click.confirm("Go on?", err=True):
+        raise click.exceptions.Exit(1)

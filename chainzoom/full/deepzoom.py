@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +25,7 @@ class DeepZoomWriter:
 
     def __init__(self, folder: Path, target: Target, journal: Journal) -> None:
         self._folder, self._target, self._journal = folder / "files", target, journal
-        self._top = max(1, math.ceil(math.log2(max(target.width, target.height))))
+        self._top = max(1, (max(target.width, target.height) - 1).bit_length())
         noted = {int(entry["tile"]) for entry in entries(journal, "tile")}
         self.done = {number for number in noted if self._path(self._top, *reversed(divmod(number, target.grid[0]))).exists()}
         with disk(self._folder):

@@ -78,6 +78,17 @@ def test_much_work_needs_a_word(
     assert "free some space" in said
 
 
+def test_somebody_at_a_terminal_is_asked(
+    tmp_path: Path, photo_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FullJob, "estimate", lambda self: Estimate({1: 9}, 7200, 800, 1, 1, 2))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    for answer, expected in ((False, 1), (True, 0)):
+        monkeypatch.setattr("click.confirm", lambda *_, answer=answer, **__: answer)
+        assert call(photo_file, "--out", tmp_path / "big.tif", *FAST, capsys=capsys)[0] == expected
+        assert (tmp_path / "big.tif").exists() == answer
+
+
 @pytest.mark.parametrize(
     "options",
     [
