@@ -49,7 +49,8 @@ def make_cases(entries: Sequence[Entry], config: Config, words: Callable[[list[S
         lq = degrade(torch.from_numpy(gt.transpose(2, 0, 1).copy()), config.stages[-1].degradation, seed)
         seen = gt if config.prompts.sees == "crop" else shown(photo)
         caption = entry.caption() if config.prompts.name == "sidecar" else ""
-        samples.append(Sample(lq, lq, "", seed, f"{entry.name}#validation", caption, seen))
+        name = f"{entry.name}#validation" if config.prompts.sees == "crop" else entry.name
+        samples.append(Sample(lq, lq, "", seed, name, caption, seen))
         pictures.append((entry.name, np.ascontiguousarray(lq.numpy().transpose(1, 2, 0)), gt))
     return [Case(name, lq, gt, prompt) for (name, lq, gt), prompt in zip(pictures, words(samples), strict=True)]
 

@@ -197,7 +197,7 @@ class Counting:
 
 def test_prompts_are_asked_for_once_and_kept(photos: Path, tmp_path: Path) -> None:
     prompter = Counting()
-    start(MODEL, photos, tmp_path / "run", steps=2, batch=4, prompter=prompter, prompts__name="tags").run()
+    start(MODEL, photos, tmp_path / "run", steps=2, batch=4, prompter=prompter, prompts__name="tags", validation__every=2).run()
     assert len(prompter.views) == 4
     again = Counting()
     start(MODEL, photos, tmp_path / "run", resume=True, steps=2, batch=4, prompter=again, prompts__name="tags")
