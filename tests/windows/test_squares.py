@@ -44,7 +44,7 @@ def test_which_pixels_are_asked_for_changes_nothing(settings: Settings) -> None:
     below, blended = made(0.1)
     whole = read(below, blended, (0, 0, SIDE * 4, SIDE * 4), Squares(settings), margin=16)
     squares = Squares(settings)
-    for x, y in pairwise((3, 200, 77, 130, 3)):
+    for x, y in pairwise((3, 200, 77)):
         box = (x, y, x + 101, y + 67)
         np.testing.assert_array_equal(read(below, blended, box, squares, margin=16), whole[y : y + 67, x : x + 101])
 
@@ -53,8 +53,8 @@ def test_the_wavelet_sees_enough_around_its_square() -> None:
     below, blended = made(0.1)
     settings = Settings(align="wavelet")
     tiling = Tiling.of(BackboneFacts("any"), align="wavelet")
-    near = read(below, blended, (0, 0, 384, 384), Squares(settings), margin=tiling.margin)
-    far = read(below, blended, (0, 0, 384, 384), Squares(settings), margin=tiling.margin + 16)
+    near = read(below, blended, (128, 128, 256, 256), Squares(settings), margin=tiling.margin)
+    far = read(below, blended, (128, 128, 256, 256), Squares(settings), margin=tiling.margin + 16)
     assert np.abs(near - far).max() < 1e-4
 
 
