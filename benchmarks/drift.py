@@ -23,6 +23,12 @@ from chainzoom.registry import build_backbone
 PHOTO = Path(__file__).parents[1] / "examples" / "cat.png"
 POINTS = [(0.36, 0.38), (0.55, 0.2), (0.5, 0.72), (0.2, 0.6), (0.85, 0.45)]
 
+_NOTE = """
+
+Colour drift compares a state's mean colour with the photo interpolated at that place. Step consistency is the figure of the record. End to end, the
+state is shrunk to the photo's own pixels in its region (one at least). From 1024x on a state shows less than one source pixel: the photo no longer
+says what is there, and the last two columns compare with an interpolation, not with evidence."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -46,7 +52,7 @@ def main() -> None:
         without, with_ = (np.mean(by[name], axis=0) for name in ("without", "with"))
         lines.append(f"| {scale:g}x | " + " | ".join(f"{a:.2f} / {b:.2f}" for a, b in zip(without, with_, strict=True)) + " |")
     note = f"{len(options.photos)} photo(s), {len(POINTS)} points each, Real-ESRGAN without words"
-    save("drift", header("python benchmarks/drift.py", note) + "\n".join(lines))
+    save("drift", header("python benchmarks/drift.py", note) + "\n".join(lines) + _NOTE)
 
 
 def measure(steps: Sequence[Step], photo: Photo) -> list[tuple[Step, tuple[float, float, float]]]:
