@@ -26,8 +26,8 @@ POINTS = [(0.36, 0.38), (0.55, 0.2), (0.5, 0.72), (0.2, 0.6), (0.85, 0.45)]
 _NOTE = """
 
 Colour drift compares a state's mean colour with the photo interpolated at that place. Step consistency is the figure of the record. End to
-end, the state is shrunk to the photo's own pixels in its region (one at least). From 1024x on a state shows less than one source pixel: the photo no
-longer says what is there, and the last two columns compare with an interpolation, not with evidence."""
+end, the state is shrunk to the photo's own pixels in its region (one at least). From 1024x on a state shows less than one source pixel: the
+photo no longer says what is there, and the last two columns compare with an interpolation, not with evidence."""
 
 
 def main() -> None:
