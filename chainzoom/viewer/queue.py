@@ -136,6 +136,8 @@ class TaskQueue:
             self._peers -= Counter({peer: 1})
             task.waiters -= Counter({peer: 1})
             gone = task.abandoned and not task.started and self._tasks.get(task.key) is task
+            if gone:  # at once, so that nobody joins what is about to be dropped
+                del self._tasks[task.key]
             self.dropped += task.abandoned and not task.future.done()
         if gone:
             self.finish(task, error=DroppedError("nobody waits for it any more"))
