@@ -145,6 +145,6 @@ class _Blank:
 
     def read(self, *_: Any) -> Any:
         """Never called."""
-        raise NotImplementedError
+        raise AssertionError("a ladder needs no pixels")
 
     read_alpha = read

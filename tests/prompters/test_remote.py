@@ -4,11 +4,7 @@ import base64
 import io
 import json
 import logging
-import os
 import re
-import socket
-import subprocess
-import sys
 import threading
 import time
 import traceback
@@ -489,31 +485,3 @@ def test_a_real_model_behind_a_real_server_answers_as_it_does_here(tmp_path: Pat
         (prompt,) = remote.describe([view(history=(Prompt("a cat", "remote"),))])
     assert prompt.source == "remote"
     assert len({answer.text for answer in local.answers(requests)}) > 1
-
-
-def test_transformers_serve_answers_as_it_does_here(tmp_path: Path):
-    """With the library's own server, where its packages are installed."""
-    for package in ("torch", "transformers", "torchvision", "fastapi", "uvicorn", "openai", "typer"):
-        pytest.importorskip(package)
-    from chainzoom.prompters.vlm import VLM
-    from tests.prompters import tiny_vlm
-
-    folder = tiny_vlm.make(tmp_path / "tiny", seed=5)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(folder)]
-    options = ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", "float32"]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub")}
-    with (tmp_path / "log").open("wb") as log, subprocess.Popen([*command, *options], stdout=log, stderr=log, env=environment) as process:
-        try:
-            with asking(
-                f"http://127.0.0.1:{port}", str(folder), max_new_tokens=8, timeout=60, retries=100, sleep=lambda _: time.sleep(1)
-            ) as remote:
-                remote.check()
-                rng = np.random.default_rng(1)
-                asked = [Request(tuple(rng.integers(0, 256, (2, 60, 60, 3), dtype=np.uint8)), TWO_IMAGES, 0.0, 0) for _ in range(2)]
-                local = VLM.from_pretrained(folder, device="cpu", max_new_tokens=8, local_files_only=True)
-                assert remote.answers(asked) == local.answers(asked)
-        finally:
-            process.terminate()

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from chainzoom.errors import OptionError
+from chainzoom.training.sr.config import Loss
 from chainzoom.training.sr.degradation import SCALE, resample
 
 Reward = Callable[[torch.Tensor], torch.Tensor]
@@ -76,3 +77,29 @@ def build_reward(name: str, device: torch.device) -> Reward:
     if gradient is None or not bool(gradient.abs().sum() > 0):
         raise OptionError(f"loss.reward_metric '{name}' has no gradient; use laplacian or topiq_nr")
     return lambda picture: sign * metric(picture).mean()
+
+
+def osediff_losses(
+    weights: Loss,
+    output: torch.Tensor,
+    truth: torch.Tensor,
+    lpips: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None,
+    vsd: Callable[[], torch.Tensor],
+    regulariser: Callable[[], torch.Tensor],
+) -> dict[str, torch.Tensor]:
+    """OSEDiff's terms by name and their weighted ``total``: l2, lpips and vsd for the generator, and the regulariser's own.
+
+    Terms of weight 0 are not computed. ``output`` and ``truth`` are (B, 3, H, W) in about [-1, 1].
+    """
+    found = {"l2": l2(output, truth)}
+    total = weights.l2 * found["l2"]
+    if lpips is not None:
+        found["lpips"] = lpips(output, truth)
+        total = total + weights.lpips * found["lpips"]
+    if weights.vsd:
+        found["vsd"] = vsd()
+        total = total + weights.vsd * found["vsd"]
+    if weights.regulariser:
+        found["regulariser"] = regulariser()
+        total = total + weights.regulariser * found["regulariser"]
+    return {**found, "total": total}

@@ -25,7 +25,7 @@ from chainzoom.training.sr.base import Deeper, Losses, Recipe
 from chainzoom.training.sr.config import Config
 from chainzoom.training.sr.lpips import Lpips
 from chainzoom.training.sr.networks import VAE_ADAPTER, Batch, add_lora, copy_of, encoder_layers, freeze, under, without_lora
-from chainzoom.training.sr.objective import Draws, l2
+from chainzoom.training.sr.objective import Draws, osediff_losses
 from chainzoom.training.sr.vsd import Diffusion, vsd_loss
 
 UNET_LAYERS = (
@@ -132,19 +132,14 @@ class OSEDiffSD21Recipe(Recipe):
         """l2 + lpips + vsd for the generator, and the regulariser's own."""
         weights = self.config.loss
         latent = self.step(batch.lq, batch.words, None, draws)
-        output = self.decode(latent)
-        found = {"l2": l2(output, batch.gt)}
-        total = weights.l2 * found["l2"]
-        if self._lpips:
-            found["lpips"] = self._lpips[0](output, batch.gt)
-            total = total + weights.lpips * found["lpips"]
-        if weights.vsd:
-            found["vsd"] = self._vsd(latent, batch.words, draws)
-            total = total + weights.vsd * found["vsd"]
-        if weights.regulariser:
-            found["regulariser"] = self._regulariser_loss(latent.detach(), batch.words, draws)
-            total = total + weights.regulariser * found["regulariser"]
-        return {**found, "total": total}
+        return osediff_losses(
+            weights,
+            self.decode(latent),
+            batch.gt,
+            self._lpips[0] if self._lpips else None,
+            lambda: self._vsd(latent, batch.words, draws),
+            lambda: self._regulariser_loss(latent.detach(), batch.words, draws),
+        )
 
     def _regulariser_loss(self, latent: torch.Tensor, words: tuple[torch.Tensor, ...], draws: Draws) -> torch.Tensor:
         index, noise = draws.index(len(self._flow.alphas)), draws.normal(latent)
