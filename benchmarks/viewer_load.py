@@ -3,7 +3,8 @@
     python benchmarks/viewer_load.py [--clients 8] [--seconds 25] [--photo examples/cat.png] [--preset default]
 
 Each client does what the page does: it looks at a place, asks for the tiles it sees there with at most three requests at once, the middle
-first, waits at most ten seconds for them, and moves on; what it no longer sees it drops. ``cold`` is the first visit, ``cached`` the same way once more.
+first, waits at most ten seconds for them, and moves on; what it no longer sees it drops. ``cold`` is the first visit, ``cached`` the same
+way once more.
 """
 
 from __future__ import annotations

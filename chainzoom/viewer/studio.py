@@ -61,6 +61,7 @@ class Studio:
         self._photos: OrderedDict[str, Photo] = OrderedDict()
         self._chains: OrderedDict[str, Chain] = OrderedDict()
         self._views: OrderedDict[str, tuple[Planes, dict[str, Any]]] = OrderedDict()
+        self._folders: dict[str, Path] = {}
 
     def answer(self, task: Any) -> Opened | Made | Said:
         """The result of a task. Raises whatever chainzoom raises, and DroppedError."""
@@ -137,7 +138,8 @@ class Studio:
         )
 
     def _view(self, spec: ViewSpec) -> tuple[Planes, dict[str, Any]]:
-        if spec.id not in self._views:
+        # Another view, or another process, may have needed the room on disk.
+        if spec.id not in self._views or not self._folders[spec.id].is_dir():
             chain, parts = self._chain(spec)
             facts = chain.backbone.facts
             # What cannot change a pixel must not make another picture: tiles are shared.
@@ -151,8 +153,9 @@ class Studio:
             folder = self._options.folder / planes.identity(parts)[:32]
             folder.mkdir(parents=True, exist_ok=True)
             folder.touch()
-            trim_folders(self._options.folder, self._options.limit, folder)
-            planes.cache = WindowCache(_MEMORY, folder, self._options.limit)
+            trim_folders(self._options.folder, self._options.limit // 2, folder)
+            planes.cache = WindowCache(_MEMORY, folder, self._options.limit // 2)
+            self._folders[spec.id] = folder
             self._views[spec.id] = planes, parts
         return _recent(self._views, spec.id, _VIEWS)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +23,9 @@ from chainzoom.viewer.library import Library, UploadLimits
 from chainzoom.viewer.pixels import RealPixels
 from chainzoom.viewer.pyramid import TILE, Pyramid
 from chainzoom.viewer.queue import DroppedError, QueueFullError, TaskQueue
+from chainzoom.viewer.specs import Made, TileTask, ViewSpec
+from chainzoom.viewer.studio import Studio, StudioOptions
+from tests.viewer import viewer_fakes
 
 PNG = b"\x89PNG" + b"x" * 90 + b"IEND\xaeB`\x82"
 
@@ -284,3 +288,39 @@ class TestVendor:
         for name in vendor.FILES.values():
             (tmp_path / name).write_text("x")
         assert not vendor.missing(tmp_path)
+
+
+class TestStudio:
+    def test_a_view_whose_windows_were_removed_is_made_again(self, tmp_path: Path) -> None:
+        photo = Photo.open(pattern(tmp_path / "a.png", 60, 50))
+        studio = Studio(StudioOptions(tmp_path / "windows", 1 << 20, viewer_fakes.quick))
+        task = TileTask(ViewSpec(photo.path, photo.sha256), 16.0, (256, 256, 512, 512))
+        first = studio.answer(task)
+        (folder,) = (tmp_path / "windows").iterdir()
+        assert list(folder.glob("*.npy"))
+        shutil.rmtree(folder)
+        again = studio.answer(task)
+        assert isinstance(first, Made)
+        assert isinstance(again, Made)
+        assert again.data == first.data
+        assert again.windows == first.windows
+
+    def test_what_nobody_waits_for_stops_at_the_next_window(self, tmp_path: Path) -> None:
+        photo = Photo.open(pattern(tmp_path / "a.png", 200, 200))
+        asked: list[int] = []
+        studio = Studio(StudioOptions(tmp_path / "windows", 1 << 20, viewer_fakes.quick), lambda: len(asked) == 2 or bool(asked.append(1)))
+        with pytest.raises(DroppedError):
+            studio.answer(TileTask(ViewSpec(photo.path, photo.sha256), 4.0, (0, 0, 800, 800)))
+        assert len(asked) == 2
+
+    def test_levels_between_are_means_of_the_next(self, tmp_path: Path) -> None:
+        photo = Photo.open(pattern(tmp_path / "a.png", 60, 50))
+        studio = Studio(StudioOptions(tmp_path / "windows", 1 << 20, viewer_fakes.quick))
+        spec = ViewSpec(photo.path, photo.sha256)
+        pictures = []
+        for scale, box in ((8.0, (64, 64, 128, 128)), (16.0, (128, 128, 256, 256))):
+            made = studio.answer(TileTask(spec, scale, box))
+            assert isinstance(made, Made)
+            (tmp_path / "t.png").write_bytes(made.data)
+            pictures.append(np.asarray(PILImage.open(tmp_path / "t.png")).astype(float))
+        assert np.abs(pictures[0] - pictures[1].reshape(64, 2, 64, 2, 3).mean((1, 3))).max() <= 1.01

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 NAME = "study_browser"
 
@@ -28,6 +29,11 @@ find = _module.find
 
 class ViewerBrowser(_module.Browser):  # type: ignore[name-defined,misc]
     """A page with the viewer."""
+
+    def _note(self, event: dict[str, Any]) -> None:
+        super()._note(event)
+        if event["method"] == "Network.responseReceived" and event["params"]["response"]["status"] >= 400:
+            self.complaints.append(f"{event['params']['response']['status']} {event['params']['response']['url']}")
 
     def wheel(self, x: int, y: int, clicks: int) -> None:
         """Turn the wheel above a point; positive zooms in."""
