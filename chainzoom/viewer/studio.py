@@ -18,6 +18,7 @@ from chainzoom.models import Store
 from chainzoom.photos import Photo
 from chainzoom.pictures import encode_png
 from chainzoom.presets import load_preset
+from chainzoom.version import __version__
 from chainzoom.viewer.cache import trim_folders
 from chainzoom.viewer.pixels import encode
 from chainzoom.viewer.queue import DroppedError
@@ -163,11 +164,11 @@ class Studio:
         if self._options.build is not None:
             if spec.preset not in self._chains:
                 self._chains[spec.preset] = self._options.build(spec)
-            return _recent(self._chains, spec.preset, _CHAINS), {}
+            return _recent(self._chains, spec.preset, _CHAINS), {"version": __version__}
         preset = load_preset(spec.preset)
         if spec.preset not in self._chains:
             self._chains[spec.preset] = preset.build(Store.at(spec.weights_dir))
-        return _recent(self._chains, spec.preset, _CHAINS), preset.parts()
+        return _recent(self._chains, spec.preset, _CHAINS), preset.parts() | {"version": __version__}
 
     def _photo(self, spec: ViewSpec) -> Photo:
         if spec.sha256 not in self._photos:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image as PILImage
 
-from chainzoom.errors import ImageError, OptionError
+from chainzoom.errors import ImageError, InputError, OptionError
 from chainzoom.images import resize, to_uint8
 from chainzoom.photos import Photo
 from chainzoom.viewer import vendor
@@ -324,3 +324,9 @@ class TestStudio:
             (tmp_path / "t.png").write_bytes(made.data)
             pictures.append(np.asarray(PILImage.open(tmp_path / "t.png")).astype(float))
         assert np.abs(pictures[0] - pictures[1].reshape(64, 2, 64, 2, 3).mean((1, 3))).max() <= 1.01
+
+
+def test_a_checkout_without_the_page_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(vendor, "missing", lambda: True)
+    with pytest.raises(InputError, match=r"python -m chainzoom\.viewer\.vendor"):
+        vendor.check_assets()
