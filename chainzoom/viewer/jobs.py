@@ -219,6 +219,7 @@ class Jobs:
             self._end(job, "failed" if said else "done")
 
     def _end(self, job: Job, state: State) -> None:
-        job.state = state
         last = job.events[-1] if job.events else {"done": 0, "total": 0}
-        job.tell({"done": last["done"], "total": last["total"], "what": state, "error": job.error or None})
+        # The event first: who follows stops when the state says so, and must have seen it.
+        job.tell({"state_of_job": state, "done": last["done"], "total": last["total"], "what": state, "error": job.error or None})
+        job.state = state
