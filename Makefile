@@ -18,6 +18,7 @@ viewer-assets: $(VENV)/.viewer
 	@test -f chainzoom/viewer/static/vendor/openseadragon.min.js || $(BIN)/python -m chainzoom.viewer.vendor
 
 test: $(VENV)/.full lint
+	@test -f chainzoom/viewer/static/vendor/openseadragon.min.js || $(BIN)/python -m chainzoom.viewer.vendor >/dev/null 2>&1 || echo "no npm here: the viewer's browser tests will skip"
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.full
