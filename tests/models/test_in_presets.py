@@ -127,22 +127,41 @@ def test_terms_follow_the_strictest_licence(preset: Preset) -> None:
     assert parse_preset('[backbone]\nname = "spandrel"\npath = "mine.pth"', "m", "m.toml").terms() == "as your weights say"
 
 
-def test_the_official_preset_runs_from_a_weights_folder(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the tiny checkpoint of the golden case in place of the real one."""
+@pytest.mark.parametrize("name", ["official-null", "official-base-vlm", "official"])
+def test_the_official_presets_run_from_a_weights_folder(name: str, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the tiny checkpoints of the golden case and of the prompter's tests in place of the real ones."""
     pytest.importorskip("diffusers")
+    pytest.importorskip("torchvision")
+    from tests.prompters import tiny_vlm
+
     case = GOLDEN / "osediff_sd3_tiny_a"
     shutil.copytree(case / "model", store.weights_dir / "sd3-medium")
     for source, target in (("sr_lora.pkl", "SR_LoRA/model_20001.pkl"), ("vae_encoder.pt", "SR_VAE/vae_encoder_20001.pt")):
         file = store.weights_dir / "coz-sr" / "ckpt" / target
         file.parent.mkdir(parents=True)
         shutil.copy(case / source, file)
-    tiny = replace(find_model("sd3-medium"), files=("model_index.json",))
-    monkeypatch.setattr(store_module, "find_model", lambda name: tiny if name == "sd3-medium" else find_model(name))
-    chain = load_preset("official-null").with_options(device="cpu", dtype="float32").build(store, size=64)
+    vlm = tiny_vlm.make(store.weights_dir / "qwen2.5-vl-3b", seed=5)
+    adapter = store.weights_dir / "coz-vlm-lora" / "ckpt" / "VLM_LoRA" / "checkpoint-10000"
+    adapter.mkdir(parents=True)
+    tiny_vlm.make_adapter(adapter, transformers_model(vlm))
+    tiny = {
+        "sd3-medium": replace(find_model("sd3-medium"), files=("model_index.json",)),
+        "qwen2.5-vl-3b": replace(find_model("qwen2.5-vl-3b"), files=("config.json",)),
+    }
+    monkeypatch.setattr(store_module, "find_model", lambda name: tiny.get(name) or find_model(name))
+    chain = load_preset(name).with_options(device="cpu", dtype="float32").build(store, size=64)
     steps = list(chain.run(natural(64, 64), to=4, seed=1))
     assert steps[-1].backbone == "osediff_sd3"
     assert steps[-1].image.shape[2] == 3
     assert np.isfinite(steps[-1].image).all()
+    assert steps[-1].prompt.source == ("null" if name == "official-null" else "vlm")
+    assert any("adapter" in weights.name for weights in steps[-1].prompter_weights) == (name == "official")
+
+
+def transformers_model(folder: Path) -> Any:
+    import transformers
+
+    return transformers.AutoModelForImageTextToText.from_pretrained(folder)
 
 
 @pytest.mark.parametrize("name", [name for name in builtin_names() if load_preset(name).models()])
