@@ -12,7 +12,7 @@ from chainzoom.chain import Chain
 from chainzoom.models import Store
 from chainzoom.photos import Photo
 from chainzoom.presets import Preset, load_preset
-from chainzoom.records import RunFolder, check_folder
+from chainzoom.records import RunFolder, check_folder, source_of
 from chainzoom.regions import Planned, check_target
 from chainzoom.report.build import build_report
 from chainzoom.seeds import check_seed
@@ -95,15 +95,7 @@ class ZoomJob:
         return {
             "version": __version__,
             "command": request.command(),
-            "source": {
-                "path": str(request.photo),
-                "sha256": photo.sha256,
-                "width": photo.width,
-                "height": photo.height,
-                "bits": photo.bits,
-                "icc_profile": photo.icc_profile_name,
-                "notes": list(photo.notes),
-            },
+            "source": source_of(photo),
             "preset": self.preset.name,
             "parts": self.preset.parts(),
             "mode": settings.mode,

@@ -24,6 +24,7 @@ import numpy as np
 from chainzoom.atomic import atomic_path, output_error, remove_leftovers, write_bytes
 from chainzoom.errors import OutputError
 from chainzoom.images import frozen
+from chainzoom.photos import Photo
 from chainzoom.pictures import write_png
 from chainzoom.prompters.base import Prompt
 from chainzoom.provenance import Provenance
@@ -52,6 +53,19 @@ def read_record(folder: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or found != SCHEMA or not {"source", "status", "steps"} <= record.keys():
         raise OutputError(f"{path} should be a whole record of schema {SCHEMA}, it says {found}; use --overwrite to start again")
     return record
+
+
+def source_of(photo: Photo) -> dict[str, Any]:
+    """The ``source`` of a record."""
+    return {
+        "path": str(photo.path),
+        "sha256": photo.sha256,
+        "width": photo.width,
+        "height": photo.height,
+        "bits": photo.bits,
+        "icc_profile": photo.icc_profile_name,
+        "notes": list(photo.notes),
+    }
 
 
 @dataclass

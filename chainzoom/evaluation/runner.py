@@ -21,7 +21,7 @@ from chainzoom.evaluation.plan import FAILURES, EvalPlan
 from chainzoom.evaluation.protocol import Method
 from chainzoom.photos import Photo
 from chainzoom.presets import Preset
-from chainzoom.records import RECORD, RunFolder, read_record
+from chainzoom.records import RECORD, RunFolder, read_record, source_of
 from chainzoom.version import __version__
 
 Failures = dict[str, dict[str, str]]
@@ -110,15 +110,7 @@ def _header(plan: EvalPlan, method: Method, preset: Preset, photo: Photo) -> dic
     return {
         "version": __version__,
         "command": plan.command,
-        "source": {
-            "path": str(photo.path),
-            "sha256": photo.sha256,
-            "width": photo.width,
-            "height": photo.height,
-            "bits": photo.bits,
-            "icc_profile": photo.icc_profile_name,
-            "notes": list(photo.notes),
-        },
+        "source": source_of(photo),
         **_choices(plan, method, preset),
         "synthesised_from": min((state.scale for state in settings.plan(photo, to=plan.to) if state.kind == "synthesised"), default=None),
     }

@@ -36,8 +36,8 @@ _VGG = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 _NUMPY = {("numpy.core.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype")}
 
 
-class Lpips:
-    """LPIPS-Alex; ``folder`` holds the archive. Weights are read on first use."""
+class _Distance:
+    """A distance between a state and its reference; ``folder`` holds the archives. Weights are read on first use."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -52,6 +52,13 @@ class Lpips:
             return float(self._distance(_tensor(sample.image), _tensor(reference)))
 
     def _distance(self, a: Any, b: Any) -> Any:
+        raise AssertionError("each metric has its own")
+
+
+class Lpips(_Distance):
+    """LPIPS-Alex; ``folder`` holds the archive. Weights are read on first use."""
+
+    def _distance(self, a: Any, b: Any) -> Any:
         torch = _torch()
         tree = checkpoint(self._folder, "alexnet")
         shift, scale = (torch.tensor(v).view(1, 3, 1, 1) for v in ((-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)))
@@ -64,20 +71,8 @@ class Lpips:
         return total
 
 
-class Dists:
+class Dists(_Distance):
     """DISTS; ``folder`` holds both archives. Weights are read on first use."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def __call__(self, sample: Sample) -> float | None:
-        """Distance of the state and its reference, 0 for equal pictures; None without a reference."""
-        reference = checked_reference(sample)
-        if reference is None:
-            return None
-        torch = _torch()
-        with torch.inference_mode():
-            return float(self._distance(_tensor(sample.image), _tensor(reference)))
 
     def _distance(self, a: Any, b: Any) -> Any:
         tree = checkpoint(self._folder, "vgg16")["VGG16_0"]
