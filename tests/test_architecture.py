@@ -26,7 +26,7 @@ LAYERS: list[set[str]] = [
     },
     {"photo_decode", "sources", "provenance"},
     {"photos"},
-    {"pictures", "models"},
+    {"pictures", "models", "sentences"},
     {"backbones", "prompters", "correctors"},
     {"step", "settings"},
     {"course"},
