@@ -34,15 +34,15 @@ class SentenceEncoder:
 
     The model is read and compiled on first use. The same text gives the same bytes on the same machine whatever was asked before or
     beside it, because each text is run alone. May be shared by threads, which then take turns.
-    ``threads`` is that of the arithmetic; texts are short, so more than one or two hardly help.
+    ``threads`` is that of the arithmetic; texts are short, so more than one hardly help.
     """
 
-    def __init__(self, threads: int = 2) -> None:
+    def __init__(self, threads: int = 1) -> None:
         if not isinstance(threads, int) or threads < 1:
             raise OptionError(f"threads must be a whole number from 1 on, not {threads!r}")
         self._threads = threads
         self._memory: OrderedDict[tuple[int, ...], NDArray[np.float32]] = OrderedDict()
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
 
     @cached_property
     def weights(self) -> Weights:

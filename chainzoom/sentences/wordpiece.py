@@ -22,6 +22,8 @@ LIMIT = 256
 """Tokens seen at most, [CLS] and [SEP] among them: ``max_seq_length`` of all-MiniLM-L6-v2."""
 _LONGEST_WORD = 100
 """Characters; a longer word is unknown as a whole."""
+_DROPPED = frozenset({"Cc", "Cf", "Co", "Cs"})
+"""Unicode categories of characters that are no text; unassigned ones (Cn) stay, and make their word unknown."""
 _PREFIX = "##"
 _PUNCTUATION = frozenset(string.punctuation)
 _CJK = (
@@ -105,7 +107,7 @@ def pieces(word: str, known: Mapping[str, int]) -> list[int]:
 def _cleaned(character: str) -> str:
     if character in "\t\n\r" or (character.isspace() and unicodedata.category(character)[0] == "Z"):
         return " "
-    if character == "\ufffd" or unicodedata.category(character)[0] == "C":
+    if character == "\ufffd" or unicodedata.category(character) in _DROPPED:
         return ""
     code = ord(character)
     return f" {character} " if any(first <= code <= last for first, last in _CJK) else character
