@@ -4,8 +4,8 @@ The steps are those of BERT (arXiv 1810.04805): clean, set CJK characters apart,
 punctuation, then WordPiece (Wu et al., arXiv 1609.08144, section 4.1), which takes the longest known piece from the left. The vocabulary is
 that of bert-base-uncased, one token a line, the line number being the id.
 
-Ids equal those of the reference tokenizer for every character that is as old as Unicode 8 but U+166D and U+1734, whose class has changed
-since; the few hundred younger accents and punctuation marks where the two differ have no token of their own in either.
+Ids equal those of the reference tokenizer for every character but about 500, none of which is in the vocabulary: nearly all are younger
+than Unicode 8, and the two know different classes (accent, punctuation) for them.
 """
 
 from __future__ import annotations
