@@ -58,7 +58,7 @@ def _blas() -> ThreadpoolController:
 
 
 @lru_cache(maxsize=32)
-def _kernel(large: int, small: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def kernels(large: int, small: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """(small, large) matrix of the antialiased bicubic shrink along one axis, and its (large, small) inverse in the norm of S."""
     shrink = resize(np.eye(large, dtype=np.float32), (small, large), "bicubic").T.astype(np.float64)
     differences = np.diff(np.eye(large), axis=0)
@@ -78,7 +78,7 @@ def _separable(rows: NDArray[np.float32], image: Image, columns: NDArray[np.floa
 
 def shrink(image: Image, size: tuple[int, int]) -> Image:
     """Antialiased bicubic shrink to ``size`` = (width, height): the kernel of every consistency figure."""
-    return _separable(_kernel(image.shape[0], size[1])[0], image, _kernel(image.shape[1], size[0])[0])
+    return _separable(kernels(image.shape[0], size[1])[0], image, kernels(image.shape[1], size[0])[0])
 
 
 def consistency_db(image: Image, source: Image) -> float:
@@ -95,7 +95,7 @@ def project(image: Image, source: Image, strength: float = 1.0, *, enough_db: fl
     if strength <= 0:
         return image
     size = (source.shape[1], source.shape[0])
-    rows, columns = _kernel(image.shape[0], size[1])[1], _kernel(image.shape[1], size[0])[1]
+    rows, columns = kernels(image.shape[0], size[1])[1], kernels(image.shape[1], size[0])[1]
     out = image
     for _ in range(_ROUNDS):
         error = source - shrink(out, size)

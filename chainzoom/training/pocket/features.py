@@ -1,0 +1,52 @@
+"""AlexNet's first layers as frozen eyes for critics: projected GANs (Sauer et al. 2021) learn far faster than critics from scratch.
+
+Pictures are shown at twice their size, so that the first layer's 11-pixel windows see fine detail. The evaluation looks with another network.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch.nn import functional
+
+from chainzoom.evaluation.metrics.perceptual import checkpoint
+
+WIDTHS = (64, 192, 384)
+"""Channels of the layers given."""
+_LAYERS = ((4, 5), (1, 2), (1, 1))
+_MEAN, _SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Features:
+    """Frozen; ``folder`` holds the archive with AlexNet that the evaluation's LPIPS reads. Raises WeightsError when it is not there."""
+
+    def __init__(self, folder: Path) -> None:
+        tree = checkpoint(folder, "alexnet")["AlexNet_0"]
+        self._kernels = []
+        for number in range(len(_LAYERS)):
+            part = tree[f"Conv_{number}"]
+            kernel = torch.tensor(part["kernel"].transpose(3, 2, 0, 1).copy()).contiguous(memory_format=torch.channels_last)
+            self._kernels.append((kernel, torch.tensor(part["bias"].copy())))
+        self._mean, self._spread = (torch.tensor(values).view(1, 3, 1, 1) for values in (_MEAN, _SPREAD))
+
+    def __call__(self, pictures: torch.Tensor) -> list[torch.Tensor]:
+        """(B, 3, H, W) in [0, 1] -> three ReLU outputs, at about 1/2, 1/4 and 1/8 of the resolution."""
+        x = functional.interpolate((pictures - self._mean) / self._spread, scale_factor=2.0, mode="bilinear", align_corners=False)
+        x = x.contiguous(memory_format=torch.channels_last)
+        found = []
+        for number, (kernel, (stride, padding)) in enumerate(zip(self._kernels, _LAYERS, strict=True)):
+            x = functional.relu(functional.conv2d(x, *kernel, stride, padding))
+            found.append(x)
+            x = functional.max_pool2d(x, 3, 2)
+        return found
+
+
+def style_distance(made: list[torch.Tensor], wanted: list[torch.Tensor]) -> torch.Tensor:
+    """(B,): how far channel means and spreads are apart, relative to the wanted ones' size; texture without places."""
+    total = torch.zeros(made[0].shape[0])
+    for a, b in zip(made, wanted, strict=True):
+        a, b = a.float(), b.float()
+        for x, y in ((a.mean((2, 3)), b.mean((2, 3))), (a.std((2, 3)), b.std((2, 3)))):
+            total = total + ((x - y) ** 2).mean(1) / (y**2).mean(1).clamp_min(1e-6)
+    return total
