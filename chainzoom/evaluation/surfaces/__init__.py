@@ -1,0 +1,1 @@
+"""How near the synthesised comes to real surfaces: kernel distance, named materials, seeds and depth. See docs/evaluation.md."""
