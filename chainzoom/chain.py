@@ -125,9 +125,10 @@ class Chain:
             made = advance_all(real, self.backbone, how=settings.align, strength=settings.consistency, direct=direct) if real else []
             maker, weights = self.backbone.facts.name, self.backbone.facts.weights
         rendered = iter(made)
+        finished = [next(rendered) if work else None for work in works]
         return [
-            course.accept(task, said, next(rendered) if work else None, maker, weights)
-            for (course, task), said, work in zip(tasks, words, works, strict=True)
+            course.accept(task, said, one, maker, one.choice.weights if one and one.choice else weights)
+            for (course, task), said, one in zip(tasks, words, finished, strict=True)
         ]
 
 

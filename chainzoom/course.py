@@ -88,8 +88,13 @@ class Course:
             return Task(planned, seed, image, None, view, perf_counter() - start)
         chained = self.settings.mode in CHAINED
         move = cast(Move, planned.move) if chained else _straight(self._origin, planned)
-        work = Work(self._parent, move, planned.shape, seed=seed)
+        work = Work(self._parent, move, planned.shape, seed=seed, evidence=self._evidence(planned.scale / move.factor))
         return Task(planned, seed, None, work, self._view(planned, work) if self._worded else None, perf_counter() - start)
+
+    def _evidence(self, scale: float) -> float:
+        """Photo pixels to a pixel of the state at ``scale``, along one axis; the last real state has one, or less where it is enlarged."""
+        origin = self._origin
+        return min(1.0, origin.region.width / origin.shape[0]) * min(1.0, origin.scale / scale)
 
     def _view(self, planned: Planned, work: Work) -> View:
         x0, y0, x1, y1 = work.move.crop
@@ -116,7 +121,8 @@ class Course:
             seconds=Seconds(words.seconds),
         )
         if made is not None:
-            step = replace(step, input=made.input, backbone=maker, weights=weights, seed=task.seed, consistency=made.consistency)
+            step = replace(step, input=made.input, backbone=maker, weights=weights, seed=task.seed)
+            step = replace(step, consistency=made.consistency, choice=made.choice)
         if made is None or self.settings.mode in CHAINED:
             self._parent = step.image
         if _speaks(step):

@@ -104,6 +104,7 @@ class ZoomJob:
             "at": list(request.at),
             "to": float(request.to),
             "size": settings.size,
+            "step": settings.step,
             "align": settings.align,
             "consistency": float(settings.consistency),
             "user_prompt": settings.user_prompt,

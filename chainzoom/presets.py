@@ -1,9 +1,9 @@
 """Presets: named, checked configurations in TOML (backbone + prompter + chain), shipped with the package or given by path.
 
 description = "one line"
-[backbone]  name = "realesrgan"   + the backbone's options
+[backbone]  name = "realesrgan"   + the backbone's options; a part of ``adaptive`` is a name or a table of this kind
 [prompter]  name = "tags"         + the prompter's options
-[chain]     mode, align, consistency, size, protocol, prompt
+[chain]     mode, align, consistency, size, protocol, step, prompt
 
 An option's text that begins with ``models:`` names weights (``chainzoom models``) and is replaced by their path when the preset is built.
 ``device = "auto"`` is the GPU when torch sees one; a backbone's ``dtype = "auto"`` is float16 there and float32 on the CPU.
@@ -21,7 +21,7 @@ from typing import Any
 from chainzoom.chain import Chain
 from chainzoom.errors import OptionError, PresetError, WeightsError
 from chainzoom.models import Store, find_model, names_in
-from chainzoom.registry import BACKBONES, PROMPTERS, Entry, build_backbone, build_prompter, entry_of, options_of
+from chainzoom.registry import BACKBONES, PROMPTERS, Entry, backbone_entries, build_backbone, build_prompter, entry_of, options_of
 from chainzoom.settings import Settings
 
 _CHAIN_KEYS: dict[str, tuple[type, ...]] = {
@@ -30,6 +30,7 @@ _CHAIN_KEYS: dict[str, tuple[type, ...]] = {
     "consistency": (int, float),
     "size": (int,),
     "protocol": (str,),
+    "step": (str,),
     "prompt": (str,),
 }
 _TOP_KEYS = ("description", "backbone", "prompter", "chain")
@@ -52,13 +53,17 @@ class Preset:
         """Registry entries of the backbone and the prompter."""
         return entry_of("backbone", BACKBONES, self.backbone), entry_of("prompter", PROMPTERS, self.prompter)
 
+    def all_entries(self) -> tuple[Entry, ...]:
+        """``entries``, and those of the backbone's parts."""
+        return (*backbone_entries(self.backbone, self.backbone_options), self.entries()[1])
+
     def models(self) -> tuple[str, ...]:
         """Names of the weights in the catalogue that the preset wants."""
         return tuple(names_in({"backbone": self.backbone_options, "prompter": self.prompter_options}))
 
     def missing(self, store: Store | None = None) -> str:
         """The line that installs or fetches what this preset lacks here (packages first), or an empty string."""
-        lacking = [entry for entry in self.entries() if entry.missing()]
+        lacking = [entry for entry in self.all_entries() if entry.missing()]
         extras = sorted({entry.extra for entry in lacking if entry.extra})
         weights = (store or Store()).lacking([self.backbone_options, self.prompter_options])
         lines = []
@@ -71,7 +76,7 @@ class Preset:
     def terms(self) -> str:
         """What the licences of the weights come to, the strictest counting."""
         terms = {find_model(name).terms for name in self.models()}
-        if any(entry.extra for entry in self.entries()) and not terms:
+        if any(entry.extra for entry in self.all_entries()) and not terms:
             return "as your weights say"
         for strict, said in (
             ("non-commercial", "non-commercial"),
@@ -112,7 +117,7 @@ class Preset:
         Packages and weights of both parts are looked for before either is loaded: MissingExtraError, WeightsError.
         """
         settings, store = self.check(**overrides), store or Store()
-        for entry in self.entries():
+        for entry in self.all_entries():
             if entry.missing():
                 entry.load()
         if lacking := store.lacking([self.backbone_options, self.prompter_options]):
@@ -187,7 +192,7 @@ def parse_preset(text: str, name: str, origin: str) -> Preset:
         parts["prompter"],
         parts["chain"],
     )
-    preset.entries()
+    preset.all_entries()
     for model in preset.models():
         try:
             find_model(model)
@@ -198,7 +203,7 @@ def parse_preset(text: str, name: str, origin: str) -> Preset:
 
 def _placed(options: Mapping[str, Any], *, dtype: bool) -> dict[str, Any]:
     """``auto`` replaced by what this machine has; ``dtype`` too, unless the part has an ``auto`` of its own for it."""
-    placed = dict(options)
+    placed = {key: _placed(value, dtype=dtype) if isinstance(value, Mapping) else value for key, value in options.items()}
     if placed.get("device") == "auto":
         torch = import_module("torch")
         placed["device"] = "cuda" if torch.cuda.is_available() else "cpu"

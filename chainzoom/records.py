@@ -22,6 +22,7 @@ import filelock
 import numpy as np
 
 from chainzoom.atomic import atomic_path, output_error, remove_leftovers, write_bytes
+from chainzoom.backbones.base import Choice
 from chainzoom.errors import OutputError
 from chainzoom.images import frozen
 from chainzoom.photos import Photo
@@ -259,6 +260,7 @@ def _entry_of(step: Step, file: str) -> dict[str, Any]:
         "prompt_tags": [[word, confidence] for word, confidence in step.prompt.tags],
         "prompt_notes": list(step.prompt.notes),
         "backbone": step.backbone,
+        "choice": _choice_entry(step.choice),
         "weights": asdict(step.weights[0]) if step.weights else None,
         "more_weights": [asdict(weights) for weights in step.weights[1:]],
         "prompter_weights": [asdict(weights) for weights in step.prompter_weights],
@@ -268,6 +270,17 @@ def _entry_of(step: Step, file: str) -> dict[str, Any]:
         "file": file,
         "sha256": "",
     }
+
+
+def _choice_entry(choice: Choice | None) -> dict[str, Any] | None:
+    if choice is None:
+        return None
+    return {"shares": {name: round(share, 4) for name, share in choice.shares}, "evidence": round(choice.evidence, 4), "why": choice.why}
+
+
+def _choice_of(entry: Mapping[str, Any] | None) -> Choice | None:
+    """None too for records from before there was a choice. The weights of the parts are the step's."""
+    return Choice(tuple(entry["shares"].items()), entry["evidence"], entry["why"]) if entry else None
 
 
 def _step_of(entry: Mapping[str, Any], image: Any = _EMPTY) -> Step:
@@ -289,4 +302,5 @@ def _step_of(entry: Mapping[str, Any], image: Any = _EMPTY) -> Step:
         seed=entry["seed"],
         consistency=Consistency(**entry["consistency_db"]) if entry["consistency_db"] else None,
         seconds=Seconds(**entry["seconds"]),
+        choice=_choice_of(entry.get("choice")),
     )

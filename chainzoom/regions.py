@@ -104,13 +104,15 @@ def synthetic_ladder(to: float, factors: Sequence[float] = (STEP_FACTOR,)) -> li
 
 
 def step_factors(text: str) -> tuple[float, ...]:
-    """The zoom of the synthesised steps, taken in turn, from ``4`` or ``4,2``. Raises OptionError."""
+    """The zoom of the synthesised steps, taken in turn, from ``4`` or ``4,2``; ``auto`` is 4 (docs/adaptive.md). Raises OptionError."""
+    if text == "auto":
+        return (STEP_FACTOR,)
     try:
         factors = tuple(float(part) for part in text.split(","))
     except ValueError:
         factors = ()
     if not factors or not all(1.1 <= factor <= STEP_FACTOR for factor in factors):
-        raise OptionError(f"--step takes factors from 1.1 to {STEP_FACTOR:g} joined by commas, e.g. 4 or 4,2; got {text}")
+        raise OptionError(f"--step takes factors from 1.1 to {STEP_FACTOR:g} joined by commas, e.g. 4 or 4,2, or auto; got {text}")
     return factors
 
 

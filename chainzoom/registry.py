@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module, util
 from typing import Any, cast
 
+from chainzoom.backbones.adaptive import FULL, KEPT, NONE, Policy, adaptive
 from chainzoom.backbones.base import Backbone
 from chainzoom.errors import MissingExtraError, PresetError
 from chainzoom.prompters.base import Prompter
@@ -15,12 +16,16 @@ from chainzoom.prompters.base import Prompter
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """``factory`` is ``module:name`` or ``module:Class.method``; ``needs`` are importable modules that ``extra`` installs."""
+    """``factory`` is ``module:name`` or ``module:Class.method``; ``needs`` are importable modules that ``extra`` installs.
+
+    ``parts`` are options that name backbones in turn, and the names when they are not set.
+    """
 
     factory: str
     summary: str
     extra: str = ""
     needs: tuple[str, ...] = ()
+    parts: Mapping[str, str] = field(default_factory=dict)
 
     def missing(self) -> tuple[str, ...]:
         """The modules of ``needs`` that are not installed."""
@@ -53,6 +58,11 @@ BACKBONES: dict[str, Entry] = {
     ),
     "osediff_sd21": Entry(_B + "osediff_sd21:OSEDiffSD21.from_files", "OSEDiff on Stable Diffusion 2.1: one step", "diffusion", _DIFFUSION),
     "sd_x4": Entry(_B + "sd_x4:SDx4.from_files", "Stable Diffusion x4 upscaler: many steps", "diffusion", _DIFFUSION),
+    "adaptive": Entry(
+        "chainzoom.registry:build_adaptive",
+        "two backbones: one where the pixels hold evidence, one that invents where they hold none",
+        parts={"evidence": "realesrgan", "invention": "pocket"},
+    ),
     "spandrel": Entry(
         _B + "spandrel:Spandrel.from_files",
         "any super-resolution checkpoint that spandrel reads; no words",
@@ -93,6 +103,41 @@ def build_backbone(name: str, options: Mapping[str, Any]) -> Backbone:
 def build_prompter(name: str, options: Mapping[str, Any]) -> Prompter:
     """Build a prompter by name; errors as for build_backbone."""
     return cast(Prompter, _build("prompter", PROMPTERS, name, options))
+
+
+def build_adaptive(
+    evidence: str | Mapping[str, Any] = "realesrgan",
+    invention: str | Mapping[str, Any] = "pocket",
+    full: float = FULL,
+    none: float = NONE,
+    keep: Sequence[str] = KEPT,
+) -> Backbone:
+    """``adaptive``: two backbones, each a name or a table with its name and options, and the policy's values (``Policy``)."""
+    if isinstance(keep, str) or not all(isinstance(word, str) for word in keep):
+        raise PresetError(f"backbone 'adaptive': keep takes a list of words; got {keep!r}")
+    for key, value in (("full", full), ("none", none)):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise PresetError(f"backbone 'adaptive': {key} takes a number; got {value!r}")
+    made = [build_backbone(*part_of("adaptive", key, value)) for key, value in (("evidence", evidence), ("invention", invention))]
+    return adaptive(made[0], made[1], Policy(float(full), float(none), tuple(keep)))
+
+
+def part_of(whole: str, key: str, value: Any) -> tuple[str, dict[str, Any]]:
+    """Name and options of a backbone's part. Raises PresetError for anything else, and for a part that has parts itself."""
+    options = {"name": value} if isinstance(value, str) else dict(value) if isinstance(value, Mapping) else {}
+    name = options.pop("name", None)
+    if not isinstance(name, str):
+        raise PresetError(f"backbone '{whole}': {key} takes a backbone's name, or a table with its name and options; got {value!r}")
+    if entry_of("backbone", BACKBONES, name).parts:
+        raise PresetError(f"backbone '{whole}': {key} takes a backbone without parts; got {name!r}")
+    return name, options
+
+
+def backbone_entries(name: str, options: Mapping[str, Any]) -> list[Entry]:
+    """The entries of a backbone and of its parts. Raises PresetError for unknown names."""
+    entry = entry_of("backbone", BACKBONES, name)
+    parts = [part_of(name, key, options.get(key, default))[0] for key, default in entry.parts.items()]
+    return [entry, *(entry_of("backbone", BACKBONES, part) for part in parts)]
 
 
 def entry_of(kind: str, table: Mapping[str, Entry], name: str) -> Entry:

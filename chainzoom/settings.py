@@ -32,7 +32,7 @@ class Settings:
     consistency  0 leaves the backbone's output, 1 makes it shrink back to what it zoomed into
     size         largest side of a state in pixels
     protocol     ``native``: real pixels as long as the photo has any; ``paper``: the official 512 px square and 4x steps
-    step         zoom of the synthesised steps, taken in turn: ``4``, or for example ``2`` or ``4,2``
+    step         zoom of the synthesised steps, taken in turn: ``4``, or for example ``2`` or ``4,2``; ``auto``: what measured best, 4
     """
 
     mode: Mode = "multiscale"

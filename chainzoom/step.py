@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chainzoom.backbones.base import Backbone, BackboneFacts, BatchBackbone
+from chainzoom.backbones.base import Backbone, BackboneFacts, BatchBackbone, Choice, ChoosingBackbone, given
 from chainzoom.correctors.colour import Align, align
 from chainzoom.correctors.consistency import consistency_db, project
 from chainzoom.errors import BackendError
@@ -54,6 +54,7 @@ class Step:
     input        what was zoomed into, at the parent's resolution (h, w, 3); None for photo states
     prompt       the words that steered it
     backbone     registry name of what made it; ``photo`` for photo states
+    choice       what a backbone of several parts chose, and why; None for others and for photo states
     weights      every weight file behind the pixels
     prompter_weights  every weight file behind the words
     seed         seed given to the backbone
@@ -76,27 +77,33 @@ class Step:
     seed: int = 0
     consistency: Consistency | None = None
     seconds: Seconds = field(default=Seconds())
+    choice: Choice | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rendered:
-    """Pixels of a synthesised state: ``image`` (H, W, 3), the ``input`` it was made from, and the measured consistency if any."""
+    """Pixels of a synthesised state: ``image`` (H, W, 3), the ``input`` it was made from, the consistency and the choice if any."""
 
     image: Image
     input: Image
     consistency: Consistency | None
     seconds: float
+    choice: Choice | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Work:
-    """A step to be rendered: where to zoom in which pixels, the (width, height) to make, the words and the seed."""
+    """A step to be rendered: where to zoom in which pixels, the (width, height) to make, the words and the seed.
+
+    ``evidence`` is how many photo pixels there are at most to a pixel of ``parent``, along one axis: 1 where they are the photo's own.
+    """
 
     parent: Image
     move: Move
     shape: tuple[int, int]
     prompt: str = ""
     seed: int = 0
+    evidence: float = 1.0
 
 
 def advance(work: Work, backbone: Backbone, *, how: Align = "none", strength: float = 1.0, direct: bool = False) -> Rendered:
@@ -114,12 +121,35 @@ def advance_all(
     """advance for many steps; those of one size go through the backbone together where it takes batches."""
     start = perf_counter()
     crops, boxes = zip(*(_crop(work, backbone.facts.scale, direct) for work in works), strict=True)
-    made = enlarge(backbone, crops, [work.prompt for work in works], [work.seed for work in works])
+    made, choices = _enlarge(works, backbone, crops, boxes)
     shared = (perf_counter() - start) / len(works)
     # Correcting a picture takes as long as a fast backbone needs to make it, and the arithmetic runs outside the interpreter's lock.
     with ThreadPoolExecutor(min(len(works), os.cpu_count() or 1)) as pool:
         finished = [pool.submit(_finish, *parts, how, strength, shared) for parts in zip(works, crops, boxes, made, strict=True)]
-        return [one.result() for one in finished]
+        return [replace(one.result(), choice=choice) for one, choice in zip(finished, choices, strict=True)]
+
+
+def _enlarge(
+    works: Sequence[Work], backbone: Backbone, crops: Sequence[Image], boxes: Sequence[Box]
+) -> tuple[list[Image], list[Choice | None]]:
+    """What the backbone makes of the crops, and what it chose if it chooses: such a one is asked once for each amount of evidence."""
+    groups: dict[float, list[int]] = {}
+    for number, (work, box) in enumerate(zip(works, boxes, strict=True)):
+        groups.setdefault(_evidence(work, box) if isinstance(backbone, ChoosingBackbone) else 1.0, []).append(number)
+    made: dict[int, Image] = {}
+    chosen: dict[int, Choice] = {}
+    for evidence, numbers in groups.items():
+        told = given(backbone, evidence)
+        images = enlarge(told, [crops[n] for n in numbers], [works[n].prompt for n in numbers], [works[n].seed for n in numbers])
+        made |= dict(zip(numbers, images, strict=True))
+        if isinstance(told, ChoosingBackbone):
+            chosen |= {n: told.choice(crops[n], works[n].prompt) for n in numbers}
+    return [made[n] for n in range(len(works))], [chosen.get(n) for n in range(len(works))]
+
+
+def _evidence(work: Work, box: Box) -> float:
+    """Of the crop: less than the parent's where it was enlarged on the way to the backbone (``direct``)."""
+    return work.evidence * min(1.0, (work.move.box[2] - work.move.box[0]) / (box[2] - box[0]))
 
 
 def _crop(work: Work, scale: int, direct: bool) -> tuple[Image, Box]:

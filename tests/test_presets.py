@@ -28,6 +28,10 @@ def test_build_gives_the_parts_and_settings() -> None:
     assert (chain.settings.consistency, chain.settings.size, chain.settings.mode) == (0.5, 128, "multiscale")
 
 
+def test_a_preset_may_set_the_step() -> None:
+    assert parse_preset('[backbone]\nname = "bicubic"\n[chain]\nstep = "2"', "mine", "mine.toml").check().step == "2"
+
+
 def test_preset_by_path(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(GOOD)

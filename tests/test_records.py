@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from chainzoom import Chain, Step
+from chainzoom.backbones.adaptive import adaptive
+from chainzoom.backbones.interpolation import Bicubic
 from chainzoom.errors import OutputError
 from chainzoom.images import Image
 from chainzoom.records import RunFolder, read_record
@@ -194,3 +196,36 @@ def test_bigger_picture_of_alpha_is_kept(tmp_path: Path) -> None:
     _, alpha = read_png(tmp_path / "states" / "0.png")
     assert alpha is not None
     assert np.abs(alpha - first.alpha).max() <= 0.5 / 255 + 1e-6
+
+
+def test_the_choice_of_parts_is_recorded_and_read_back(tmp_path: Path) -> None:
+    chain = Chain(adaptive(Bicubic(), NoisyBackbone()), None, size=64)
+    with pytest.raises(KeyboardInterrupt), RunFolder.open(tmp_path, HEADER) as folder:
+        for step in chain.run(natural(96, 144), to=64):
+            folder.add(step)
+            if step.scale == 16:
+                raise KeyboardInterrupt
+    with RunFolder.open(tmp_path, HEADER, resume=True) as folder:
+        assert folder.done[-1].choice
+        assert folder.done[-1].choice.shares == (("bicubic", 0.0), ("noisy", 1.0))
+        for step in chain.run(natural(96, 144), to=64, done=folder.done):
+            folder.add(step)
+        folder.finish()
+    entries = {entry["scale"]: entry for entry in read_record(tmp_path)["steps"]}
+    assert entries[1]["choice"] is None
+    assert sum(entries[4]["choice"]["shares"].values()) == pytest.approx(1)
+    assert entries[16]["choice"]["shares"] == {"bicubic": 0, "noisy": 1}
+    assert entries[16]["choice"]["evidence"] == 0.25
+    assert "0.25 by depth" in entries[16]["choice"]["why"]
+    assert entries[16]["weights"]["name"] == "noise"
+
+
+def test_records_from_before_there_were_choices_are_resumed(tmp_path: Path, photo: Image) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, photo, stop_after=2)
+    record = read_record(tmp_path)
+    for entry in record["steps"]:
+        del entry["choice"]
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    run(tmp_path, photo, resume=True)
+    assert read_record(tmp_path)["status"] == "complete"

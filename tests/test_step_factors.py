@@ -54,3 +54,4 @@ def test_nonsense_is_refused(text: str) -> None:
 
 def test_factors_from_text() -> None:
     assert step_factors("4, 2") == (4.0, 2.0)
+    assert step_factors("auto") == (4.0,)

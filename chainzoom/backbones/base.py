@@ -63,6 +63,40 @@ class Backbone(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a backbone of several parts chose for one picture, and why.
+
+    shares    (part's name, mean share of the pixels in [0, 1]), the first part first; parts that made nothing have 0
+    evidence  photo pixels per pixel along one axis, mean over the picture: 1 is all real, 0.25 one pixel in four
+    why       one line for the record
+    weights   weight files of the parts that made something
+    """
+
+    shares: tuple[tuple[str, float], ...]
+    evidence: float
+    why: str
+    weights: tuple[Weights, ...] = field(default=(), repr=False)
+
+
+@runtime_checkable
+class ChoosingBackbone(Protocol):
+    """A backbone whose output also depends on how much of its input is real, and that can say what it chose."""
+
+    def given(self, evidence: float) -> Backbone:
+        """The same backbone for inputs that hold at most ``evidence`` photo pixels per pixel along one axis; 1 when nobody says."""
+        ...
+
+    def choice(self, image: Image, prompt: str = "") -> Choice:
+        """What ``upscale`` does with this input: a pure function of what is given, cheap beside it."""
+        ...
+
+
+def given(backbone: Backbone, evidence: float) -> Backbone:
+    """The backbone, told how much of its input is real if it wants to know."""
+    return backbone.given(evidence) if isinstance(backbone, ChoosingBackbone) else backbone
+
+
 @runtime_checkable
 class BatchBackbone(Protocol):
     """A backbone that also takes many pictures of one size at once."""

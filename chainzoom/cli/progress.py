@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from chainzoom.report.frames import db_text, scale_text
+from chainzoom.report.frames import db_text, scale_text, shares_text
 from chainzoom.step import Step
 
 
@@ -65,7 +65,8 @@ class Progress:
 def describe(step: Step) -> str:
     """A state in one line."""
     parts = [f"state {step.index}", f"{scale_text(step.scale):>7}"]
-    parts.append("real pixels" if step.kind == "photo" else f"synthesised by {step.backbone}")
+    made = f"{step.backbone} ({shares_text(step.choice.shares)})" if step.choice else step.backbone
+    parts.append("real pixels" if step.kind == "photo" else f"synthesised by {made}")
     if step.consistency:
         parts.append(f"consistency {db_text(step.consistency.raw)} -> {db_text(step.consistency.corrected)}")
     parts.append(f"{step.seconds.total:.1f} s")

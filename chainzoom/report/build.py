@@ -72,7 +72,7 @@ def build_report(folder: Path, progress: Callable[[int, int], None] | None = Non
 
 
 def _frame(folder: Path, step: dict[str, Any]) -> Frame:
-    consistency = step["consistency_db"] or {}
+    consistency, choice = step["consistency_db"] or {}, step.get("choice") or {"shares": {}, "why": ""}
     x0, y0, x1, y1 = step["region"]
     return Frame(
         index=step["index"],
@@ -90,6 +90,8 @@ def _frame(folder: Path, step: dict[str, Any]) -> Frame:
         consistency_corrected=consistency.get("corrected"),
         seconds=step["seconds"],
         file=step["file"],
+        shares=tuple(choice["shares"].items()),
+        why=choice["why"],
     )
 
 

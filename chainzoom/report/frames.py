@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from chainzoom.errors import OptionError
@@ -25,6 +25,7 @@ class Frame:
     synthesised            False: the photo's own pixels, resampled; True: made by the backbone
     prompt, prompt_source  words that steered the step and who wrote them
     tags                   (word, confidence in [0, 1]) pairs behind the prompt
+    shares, why            (part, share in [0, 1]) pairs of a backbone of several parts, and what it says of its choice
     consistency_raw, consistency_corrected
                            PSNR in dB of the state shrunk back against what it zoomed into, before and after correction; None: not measured
     seconds                time by part of the step (``prompt``, ``sr``, ``total``, ...)
@@ -46,6 +47,8 @@ class Frame:
     consistency_corrected: float | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     file: str = ""
+    shares: tuple[tuple[str, float], ...] = ()
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,11 @@ def db_text(value: float | None) -> str:
     if value is None or math.isnan(value):
         return "–"
     return "exact" if math.isinf(value) else f"{value:.1f} dB" if value < 100 else "over 100 dB"
+
+
+def shares_text(shares: Iterable[tuple[str, float]]) -> str:
+    """``realesrgan 83 %, pocket 17 %``; parts that made nothing are left out."""
+    return ", ".join(f"{name} {min(max(round(100 * share), 1), 99) if share < 1 else 100} %" for name, share in shares if share > 0)
 
 
 def kind_text(frame: Frame) -> str:

@@ -17,7 +17,7 @@ from PIL import Image as PILImage
 
 from chainzoom.images import resize, to_uint8
 from chainzoom.report.chart import consistency_chart
-from chainzoom.report.frames import Frame, RunSummary, box_in, check_frames, db_text, kind_text, origin_text, scale_text
+from chainzoom.report.frames import Frame, RunSummary, box_in, check_frames, db_text, kind_text, origin_text, scale_text, shares_text
 
 _LONGEST = 1024  # embedded pictures are no larger; the files beside the page are whole
 _MOST_TAGS = 8
@@ -119,6 +119,8 @@ def _state(frame: Frame, following: Frame | None, xmp: Xmp | None) -> str:
         figures = f"{db_text(frame.consistency_raw)} → {db_text(frame.consistency_corrected)}"
         parts.append(f'<p class="small">Consistency {figures}</p>')
     made_by = f"; {_text(frame.backbone)}, seed {frame.seed}" if frame.backbone and frame.synthesised else ""
+    if frame.shares:
+        parts.append(f'<p class="small">Made by {_text(shares_text(frame.shares))}: {_text(frame.why)}</p>')
     parts.append(f'<p class="small">Source pixels {region_text(frame)}{made_by}</p>')
     if frame.file:
         parts.append(f'<p class="small"><a href="{_address(frame.file)}">{_text(frame.file)}</a>, {width} × {height}</p>')

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image as PILImage
 
 from chainzoom.images import from_uint, psnr
+from chainzoom.report.frames import shares_text
 from chainzoom.report.page import region_text, render_page
 
 VOID = {"meta", "img", "br", "hr", "link", "input", "source"}
@@ -202,3 +203,15 @@ def test_region_text_has_the_decimals_that_the_size_asks_for(chain) -> None:
 
 def test_same_frames_give_the_same_page(chain, summary) -> None:
     assert len({render_page(chain(), summary, film="zoom.mp4", command="x") for _ in range(2)}) == 1
+
+
+def test_page_says_which_parts_made_a_state(chain, summary) -> None:
+    frames = chain()
+    frames[-1] = replace(frames[-1], shares=(("realesrgan", 0.834), ("pocket", 0.166)), why="0.61 real pixels <per> pixel")
+    text = Outline(render_page(frames, summary, film=None, command="chainzoom")).text
+    assert text.count("Made by realesrgan 83 %, pocket 17 %: 0.61 real pixels <per> pixel") == 1
+
+
+def test_a_share_is_never_rounded_to_none_or_all() -> None:
+    assert shares_text([("a", 0.9999), ("b", 0.0001)]) == "a 99 %, b 1 %"
+    assert shares_text([("a", 1.0), ("b", 0.0)]) == "a 100 %"
