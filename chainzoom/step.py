@@ -11,7 +11,7 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from chainzoom.backbones.base import Backbone, BackboneFacts, BatchBackbone, Choice, ChoosingBackbone, given
+from chainzoom.backbones.base import Backbone, BackboneFacts, BatchBackbone, Choice, ChoosingBackbone, informed
 from chainzoom.correctors.colour import Align, align
 from chainzoom.correctors.consistency import consistency_db, project
 from chainzoom.errors import BackendError
@@ -139,7 +139,7 @@ def _enlarge(
     made: dict[int, Image] = {}
     chosen: dict[int, Choice] = {}
     for evidence, numbers in groups.items():
-        told = given(backbone, evidence)
+        told = informed(backbone, evidence)
         images = enlarge(told, [crops[n] for n in numbers], [works[n].prompt for n in numbers], [works[n].seed for n in numbers])
         made |= dict(zip(numbers, images, strict=True))
         if isinstance(told, ChoosingBackbone):

@@ -92,7 +92,7 @@ class ChoosingBackbone(Protocol):
         ...
 
 
-def given(backbone: Backbone, evidence: float) -> Backbone:
+def informed(backbone: Backbone, evidence: float) -> Backbone:
     """The backbone, told how much of its input is real if it wants to know."""
     return backbone.given(evidence) if isinstance(backbone, ChoosingBackbone) else backbone
 

@@ -63,7 +63,7 @@ class Planes:
                 f"a whole image needs a mode that goes level by level and the native protocol; got {settings.mode}, {settings.protocol}"
             )
         facts = chain.backbone.facts
-        if settings.step not in ("4", str(facts.scale)):
+        if settings.step not in ("auto", "4", str(facts.scale)):
             raise OptionError(f"a whole image goes up by the backbone's own factor, {facts.scale}; got --step {settings.step}")
         self.source, self.chain, self.seed, self.batch = source, chain, seed, batch
         self.scale = facts.scale
@@ -250,7 +250,7 @@ class Planes:
         steered = self.chain.backbone.facts.uses_prompt
         prompts = [prompt.text for prompt in self.describe(indices)] if steered else [""] * len(indices)
         works = [
-            WindowWork(index, image, box[:2], prompt, self.seed_of(index))
+            WindowWork(index, image, box[:2], prompt, self.seed_of(index), 1 / self.scale ** (number - 1))
             for index, image, box, prompt in zip(indices, images, boxes, prompts, strict=True)
         ]
         made = self.renderer.render(works, derive(self.seed, self.source.sha256, "field", number))

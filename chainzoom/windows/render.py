@@ -8,7 +8,7 @@ from typing import cast
 
 import numpy as np
 
-from chainzoom.backbones.base import Backbone
+from chainzoom.backbones.base import Backbone, informed
 from chainzoom.backbones.tiles import upscale_tiled
 from chainzoom.correctors.colour import adain
 from chainzoom.errors import BackendError
@@ -29,13 +29,17 @@ _FLAT, _TEXTURED = 0.25 / 255, 4 / 255
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowWork:
-    """A window to be made: its name, what it reads (h, w, 3), where that lies on the level below, words and seed."""
+    """A window to be made: its name, what it reads (h, w, 3), where that lies on the level below, words and seed.
+
+    ``evidence`` is how many photo pixels there are at most to a pixel of what it reads, along one axis.
+    """
 
     index: Index
     image: Image
     origin: tuple[int, int]
     prompt: str = ""
     seed: int = 0
+    evidence: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +68,9 @@ class WindowRenderer:
     def render(self, works: Sequence[WindowWork], field_seed: int = 0) -> list[Image]:
         """The enlarged windows, (h * scale, w * scale, 3) in [0, 1], in order.
 
-        ``field_seed`` names the level's noise for backbones that read noise by place. A result that is no picture (not finite, black, or
-        flat where the input is not) is made again, from the third attempt on with another seed. Raises BackendError when ATTEMPTS fail,
-        or when memory does not suffice for 24 pixels.
+        ``works`` are of one level; ``field_seed`` names its noise for backbones that read noise by place. A result that is no picture
+        (not finite, black, or flat where the input is not) is made again, from the third attempt on with another seed. Raises
+        BackendError when ATTEMPTS fail, or when memory does not suffice for 24 pixels.
         """
         made = self._attempt(works, field_seed, [work.seed for work in works])
         for attempt in range(1, ATTEMPTS):
@@ -122,7 +126,7 @@ class WindowRenderer:
                 self.incidents.append(Incident("memory", works[0].index, f"out of memory: windows are split into parts of {smaller} px"))
 
     def _whole(self, works: Sequence[WindowWork], field_seed: int, seeds: Sequence[int]) -> list[Image]:
-        backbone = self.backbone
+        backbone = informed(self.backbone, works[0].evidence)
         if not isinstance(backbone, FieldBackbone):
             return enlarge(backbone, [work.image for work in works], [work.prompt for work in works], seeds)
         made = []
@@ -134,8 +138,10 @@ class WindowRenderer:
     def _split(self, work: WindowWork, seed: int, limit: int) -> Image:
         """A window in parts; a field's noise is not used here, the parts share the seed."""
 
+        backbone = informed(self.backbone, work.evidence)
+
         def one(part: Image) -> Image:
-            return enlarge(self.backbone, [np.ascontiguousarray(part)], [work.prompt], [seed])[0]
+            return enlarge(backbone, [np.ascontiguousarray(part)], [work.prompt], [seed])[0]
 
         scale = self.backbone.facts.scale
         return upscale_tiled(work.image, one, scale=scale, tile=limit, overlap=min(_OVERLAP, limit // 2), ramp=min(_RAMP, limit // 4))

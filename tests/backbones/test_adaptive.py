@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from chainzoom.backbones.adaptive import Adaptive, Policy, adaptive
-from chainzoom.backbones.base import Backbone, BackboneFacts, BatchBackbone, ChoosingBackbone, given
+from chainzoom.backbones.base import Backbone, BackboneFacts, BatchBackbone, ChoosingBackbone, informed
 from chainzoom.backbones.evidence import REACH, sharpness
 from chainzoom.backbones.interpolation import Bicubic, Lanczos
 from chainzoom.chain import Chain
@@ -182,7 +182,7 @@ def test_it_can_what_its_parts_can() -> None:
             assert isinstance(each, ChoosingBackbone)
             assert isinstance(each, FieldBackbone) == is_field
             assert isinstance(each, BatchBackbone) == is_batch
-    assert given(plain.evidence, 0.1) is plain.evidence
+    assert informed(plain.evidence, 0.1) is plain.evidence
 
 
 def test_a_batch_is_shared_out() -> None:
