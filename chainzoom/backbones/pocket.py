@@ -1,7 +1,8 @@
 """The pocket backbone: a small generator of our own that invents what the words say where pixels no longer tell (docs/pocket.md).
 
 Noise belongs to places: a window of a larger picture gets the noise of its coordinates, and the network is convolutional, so windows
-agree where they overlap. The result shrinks back to its input by construction: the projection of ``correctors.consistency`` is its last layer.
+agree where they overlap. The result shrinks back to its input by construction: the
+projection of ``correctors.consistency`` is its last layer.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import numpy as np
 
 from chainzoom.backbones import pocket_network, runtimes
 from chainzoom.backbones.base import BackboneFacts
+from chainzoom.backbones.exemplars import Exemplars
 from chainzoom.backbones.noise import NoiseField
-from chainzoom.backbones.pocket_network import Array, Network, Shape
+from chainzoom.backbones.pocket_network import FIELD_GAIN, Array, Network, Shape
 from chainzoom.correctors.consistency import project
 from chainzoom.errors import OptionError
 from chainzoom.images import Image, clip
@@ -26,6 +28,7 @@ from chainzoom.weights import Weights, sha256_of
 
 SCALE = 4
 FILE = Path(__file__).with_name("pocket.safetensors")
+EXEMPLARS = Path(__file__).with_name("exemplars.zip")
 LICENCE = "CC-BY-SA-4.0"
 TILE = 160
 """Input pixels of a tile that are kept; around them lies what the network sees."""
@@ -38,11 +41,20 @@ class Pocket:
     threads     CPU threads (default: the cores this process may use)
     precision   ``bf16`` or ``f32``; default: bf16 where the CPU multiplies it natively
     weights     a file from ``chainzoom train pocket`` instead of the package's own
+    exemplars   a shelf of surfaces instead of the package's own
 
     Nothing is read before the first use. Raises OptionError, WeightsError, BackendError.
     """
 
-    def __init__(self, *, creativity: float = 1.0, threads: int | None = None, precision: str | None = None, weights: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        creativity: float = 1.0,
+        threads: int | None = None,
+        precision: str | None = None,
+        weights: str | None = None,
+        exemplars: str | None = None,
+    ) -> None:
         if not 0 <= creativity <= 1:
             raise OptionError(f"creativity takes a number from 0 (faithful) to 1 (inventive); got {creativity:g}")
         if threads is not None and threads < 1:
@@ -52,13 +64,17 @@ class Pocket:
         self.creativity, self.threads = float(creativity), threads or runtimes.usable_cores()
         self.precision = precision or ("bf16" if runtimes.has_bf16() else "f32")
         self._file = Path(weights) if weights else FILE
+        self._exemplars = Path(exemplars) if exemplars else EXEMPLARS
         self._words = SentenceEncoder()
         self._lock = Lock()
 
     @cached_property
     def facts(self) -> BackboneFacts:
-        """Scale 4, any size; its own weights and those of the sentence encoder."""
-        own = Weights("chainzoom pocket", __version__ if self._file == FILE else "local file", sha256_of(self._file), LICENCE)
+        """Scale 4, any size; its own weights, the exemplars and those of the sentence encoder; WeightsError when one is missing."""
+        own, shelf = (
+            Weights(name, __version__ if file in (FILE, EXEMPLARS) else "local file", sha256_of(file), LICENCE)
+            for name, file in (("chainzoom pocket", self._file), ("chainzoom exemplars", self._exemplars))
+        )
         return BackboneFacts(
             name="pocket",
             scale=SCALE,
@@ -66,12 +82,16 @@ class Pocket:
             stochastic=True,
             generative=True,
             runtime=f"openvino-{self.precision}",
-            weights=(own, self._words.weights),
+            weights=(own, shelf, self._words.weights),
         )
 
     @cached_property
     def _read(self) -> tuple[Shape, dict[str, Array]]:
         return pocket_network.read(self._file)
+
+    @cached_property
+    def _shelf(self) -> Exemplars:
+        return Exemplars.read(self._exemplars)
 
     @cached_property
     def _network(self) -> Network:
@@ -80,7 +100,7 @@ class Pocket:
     def check(self) -> None:
         """Read and compile everything now. Raises what the first use would."""
         with self._lock:
-            _ = self._network, self._words.encode("")
+            _ = self._network, self._shelf, self._words.encode("")
 
     def truncation(self, prompt: str) -> dict[str, int]:
         """Tokens of the prompt that the sentence encoder cannot see."""
@@ -93,18 +113,19 @@ class Pocket:
     def upscale_at(self, image: Image, prompt: str, *, noise: NoiseField, origin: tuple[int, int]) -> Image:
         """As ``upscale``; the noise is that of the picture's place (x, y) on its level, in pixels of ``image``."""
         with self._lock:
-            words = self._code(prompt)
-            raw = self._raw(image, words, noise, origin)
+            embedding = self._words.encode(prompt)
+            number = self._shelf.pick(embedding, derive(noise.seed, "exemplar"))
+            raw = self._raw(image, self._code(embedding), number, noise, origin)
         return project(clip(raw), image)
 
-    def _code(self, prompt: str) -> Array:
+    def _code(self, embedding: Array) -> Array:
         """What the network reads of a prompt: the embedding, centred as in training, and the creativity."""
         shape, tensors = self._read
-        embedding = self._words.encode(prompt) - tensors["centre"]
+        embedding = embedding - tensors["centre"]
         embedding *= np.sqrt(np.float32(shape.words)) / max(float(np.linalg.norm(embedding)), 1e-6)
         return np.append(embedding, np.float32(self.creativity))[None].astype(np.float32)
 
-    def _raw(self, image: Image, words: Array, noise: NoiseField, origin: tuple[int, int]) -> Image:
+    def _raw(self, image: Image, words: Array, number: int, noise: NoiseField, origin: tuple[int, int]) -> Image:
         """The network's output, made in tiles that see as far as the network does, so that tiling changes nothing but rounding."""
         shape = self._read[0]
         height, width = image.shape[:2]
@@ -114,24 +135,27 @@ class Pocket:
                 y0, x0 = max(0, top - shape.reach), max(0, left - shape.reach)
                 bottom, right = min(height, top + TILE), min(width, left + TILE)
                 y1, x1 = min(height, bottom + shape.reach), min(width, right + shape.reach)
-                planes = self._noise(noise, (origin[0] + x0, origin[1] + y0, origin[0] + x1, origin[1] + y1))
+                planes = self._planes(noise, number, (origin[0] + x0, origin[1] + y0, origin[0] + x1, origin[1] + y1))
                 part = np.ascontiguousarray(image[y0:y1, x0:x1].transpose(2, 0, 1)[None], np.float32)
                 made = self._network([part, words, *planes])[0].transpose(1, 2, 0)
                 rows, columns = slice((top - y0) * SCALE, (bottom - y0) * SCALE), slice((left - x0) * SCALE, (right - x0) * SCALE)
                 out[top * SCALE : bottom * SCALE, left * SCALE : right * SCALE] = made[rows, columns]
         return out
 
-    def _noise(self, noise: NoiseField, box: tuple[int, int, int, int]) -> list[Array]:
-        """Planes at 1x, 2x and 4x for a box of input pixels; each input pixel holds the draws of all finer pixels in it."""
+    def _planes(self, noise: NoiseField, number: int, box: tuple[int, int, int, int]) -> list[Array]:
+        """Field and noise at 1x, 2x and 4x for a box of input pixels; each input pixel holds the draws of all finer pixels in it."""
         planes = self._read[0].noise
         parts = [count << (2 * level) for level, count in enumerate(planes)]
-        field = noise.read(*box, sum(parts)) * np.float32(self.creativity)
+        drawn = noise.read(*box, sum(parts))
+        x0, y0, x1, y1 = (SCALE * value for value in box)
+        field = self._shelf.field(number, derive(noise.seed, "field"), (x0, y0, x1, y1)) * np.float32(FIELD_GAIN)
         found, start = [], 0
         for level, (count, part) in enumerate(zip(planes, parts, strict=True)):
-            side = 1 << level
-            cells = field[..., start : start + part].reshape(*field.shape[:2], side, side, count)
-            fine = cells.transpose(4, 0, 2, 1, 3).reshape(1, count, field.shape[0] * side, field.shape[1] * side)
-            found.append(np.ascontiguousarray(fine))
+            height, width = drawn.shape[0] << level, drawn.shape[1] << level
+            cells = drawn[..., start : start + part].reshape(*drawn.shape[:2], 1 << level, 1 << level, count)
+            fine = cells.transpose(4, 0, 2, 1, 3).reshape(count, height, width)
+            side = SCALE >> level
+            folded = field.reshape(height, side, width, side).transpose(1, 3, 0, 2).reshape(side * side, height, width)
+            found.append(np.ascontiguousarray(np.concatenate([folded, fine])[None] * np.float32(self.creativity)))
             start += part
         return found
-

@@ -13,18 +13,27 @@ from numpy.typing import NDArray
 
 from chainzoom.errors import BackendError, WeightsError
 
+FIELD_GAIN = 8.0
+"""Brings an exemplar's contrast to that of noise."""
+
 Array = NDArray[np.float32]
 Network = Callable[[Sequence[Array]], Array]
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Channels, residual blocks and noise planes at 1x, 2x and 4x of the input's resolution; length of a sentence embedding."""
+    """Channels, residual blocks and planes of white noise at 1x, 2x and 4x of the input's resolution; length of a sentence embedding."""
 
     widths: tuple[int, int, int]
     blocks: tuple[int, int, int]
     noise: tuple[int, int, int]
     words: int
+
+    @property
+    def planes(self) -> tuple[int, int, int]:
+        """Planes of field and noise together."""
+        a, b, c = self.noise
+        return 16 + a, 4 + b, 1 + c
 
     @property
     def reach(self) -> int:
@@ -49,7 +58,7 @@ def read(path: Path) -> tuple[Shape, dict[str, Array]]:
 
 
 def load(shape: Shape, tensors: dict[str, Array], precision: str, threads: int) -> Network:
-    """A network from [image (1, 3, h, w), words (1, words + 1), noise at 1x, 2x and 4x] to the raw (1, 3, 4h, 4w).
+    """A network from [image (1, 3, h, w), words (1, words + 1), field and noise at 1x, 2x and 4x] to the raw (1, 3, 4h, 4w).
 
     Not safe to call from two threads at once. Raises WeightsError when a tensor is missing, BackendError without OpenVINO.
     """
@@ -93,7 +102,7 @@ def _graph(shape: Shape, tensors: dict[str, Array]) -> Any:
     two, axes = op.constant(np.array([2, 2], np.float32)), op.constant(np.array([2, 3], np.int64))
     image = op.parameter([1, 3, -1, -1], np.float32, name="image")
     words = op.parameter([1, shape.words + 1], np.float32, name="words")
-    noise = [op.parameter([1, planes, -1, -1], np.float32, name=f"noise{1 << level}") for level, planes in enumerate(shape.noise)]
+    noise = [op.parameter([1, planes, -1, -1], np.float32, name=f"noise{1 << level}") for level, planes in enumerate(shape.planes)]
     code = leaky(linear(leaky(linear(words, "words.0")), "words.2"))
     x = conv(op.concat([op.subtract(op.multiply(image, np.float32(4)), np.float32(2)), noise[0]], 1), "enter")
     for level, (width, count) in enumerate(zip(shape.widths, shape.blocks, strict=True)):
@@ -107,5 +116,8 @@ def _graph(shape: Shape, tensors: dict[str, Array]) -> Any:
             y = conv(leaky(x), f"{name}.first")
             y = op.add(op.add(op.multiply(y, op.add(gain, np.float32(1))), shift), conv(noise[level], f"{name}.noise", 0))
             x = op.add(x, conv(leaky(y), f"{name}.second"))
-    # The last product keeps what leaves the last convolution in float32 when the rest is bfloat16.
-    return ov.Model([op.multiply(conv(leaky(x), "leave"), np.float32(0.25))], [image, words, *noise], "pocket")
+    share = op.reshape(linear(code, "borrow"), op.constant(np.array([1, 3, 1, 1])), False)
+    field = op.slice(noise[2], *(op.constant(np.array([value])) for value in (0, 1, 1, 1)))
+    lent = op.multiply(field, op.divide(share, np.float32(FIELD_GAIN)))
+    # What follows the last convolution stays in float32 when the rest is bfloat16.
+    return ov.Model([op.add(op.multiply(conv(leaky(x), "leave"), np.float32(0.25)), lent)], [image, words, *noise], "pocket")

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from chainzoom.backbones.exemplars import Exemplars
 from chainzoom.training.pocket.pictures import Library
 from chainzoom.training.pocket.projection import band, shrink, spread
 
@@ -31,6 +32,16 @@ class Batch:
     depth: NDArray[np.int64]
     pure: torch.Tensor
     paired: torch.Tensor
+
+
+def draw_fields(shelf: Exemplars | None, words: NDArray[np.float32], rng: np.random.Generator, side: int) -> torch.Tensor:
+    """(B, side, side): for each sentence a random part of the field of an exemplar that its words bring up; zeros without a shelf."""
+    fields = np.zeros((len(words), side, side), np.float32)
+    for k, said in enumerate(words if shelf else ()):
+        seed, x, y = (int(value) for value in rng.integers(1 << 20, size=3))
+        assert shelf is not None
+        fields[k] = shelf.field(shelf.pick(said, seed), seed, (x, y, x + side, y + side))
+    return torch.from_numpy(fields)
 
 
 class Made:
@@ -62,7 +73,7 @@ class Made:
 def make_batch(
     library: Library, made: Made, rng: np.random.Generator, size: int, side: int, shares: tuple[float, float, float], faithful: float
 ) -> Batch:
-    """A batch of ``size`` inputs of ``side`` pixels; ``shares`` of pure, soft and chained; ``faithful``: share of pure with creativity < 1."""
+    """A batch of ``size`` inputs of ``side`` pixels; ``shares`` of pure, soft and chained; ``faithful``: share of pure below 1."""
     chained = round(size * shares[2]) if len(made.pictures) >= 4 * size else 0
     pure = round((size - chained) * shares[0] / (shares[0] + shares[1]))
     numbers = np.array([library.draw(rng) for _ in range(size)])

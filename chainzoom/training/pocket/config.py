@@ -35,6 +35,7 @@ class Data:
     """What is shown.
 
     folder    prepared by ``chainzoom train pocket-data``
+    exemplars the shelf that detail is borrowed from (``shelf.build``); empty: none, noise alone
     features  folder with the archive that holds AlexNet, the critics' frozen eyes (docs/pocket.md)
     side      inputs are so many pixels square
     photos    share of photos among the draws
@@ -43,6 +44,7 @@ class Data:
     """
 
     folder: str = ""
+    exemplars: str = ""
     features: str = ""
     side: int = 24
     photos: float = 0.25

@@ -1,10 +1,12 @@
 """AlexNet's first layers as frozen eyes for critics: projected GANs (Sauer et al. 2021) learn far faster than critics from scratch.
 
-Pictures are shown at twice their size, so that the first layer's 11-pixel windows see fine detail. The evaluation looks with another network.
+Pictures are shown at twice their size, so that the first layer's 11-pixel windows see fine detail. The evaluation's kernel distance looks
+with another network.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -19,23 +21,37 @@ _MEAN, _SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Features:
-    """Frozen; ``folder`` holds the archive with AlexNet that the evaluation's LPIPS reads. Raises WeightsError when it is not there."""
+    """Frozen convolutions: (kernel, bias) each."""
 
-    def __init__(self, folder: Path) -> None:
-        tree = checkpoint(folder, "alexnet")["AlexNet_0"]
-        self._kernels = []
-        for number in range(len(_LAYERS)):
-            part = tree[f"Conv_{number}"]
-            kernel = torch.tensor(part["kernel"].transpose(3, 2, 0, 1).copy()).contiguous(memory_format=torch.channels_last)
-            self._kernels.append((kernel, torch.tensor(part["bias"].copy())))
+    def __init__(self, kernels: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        self._kernels = [(kernel.contiguous(memory_format=torch.channels_last), bias) for kernel, bias in kernels]
         self._mean, self._spread = (torch.tensor(values).view(1, 3, 1, 1) for values in (_MEAN, _SPREAD))
+
+    @classmethod
+    def read(cls, folder: Path) -> Features:
+        """AlexNet from the archive that the evaluation's LPIPS reads too. Raises WeightsError when ``folder`` does not hold it."""
+        tree = checkpoint(folder, "alexnet")["AlexNet_0"]
+        parts = [tree[f"Conv_{number}"] for number in range(len(_LAYERS))]
+        return cls([(torch.tensor(part["kernel"].transpose(3, 2, 0, 1).copy()), torch.tensor(part["bias"].copy())) for part in parts])
+
+    @classmethod
+    def random(cls, seed: int) -> Features:
+        """Random convolutions of the same sizes, for tests and dry runs."""
+        generator = torch.Generator().manual_seed(seed)
+        sizes = ((3, 11), (WIDTHS[0], 5), (WIDTHS[1], 3))
+        return cls(
+            [
+                (torch.randn((width, inner, side, side), generator=generator) * (2 / (inner * side * side)) ** 0.5, torch.zeros(width))
+                for width, (inner, side) in zip(WIDTHS, sizes, strict=True)
+            ]
+        )
 
     def __call__(self, pictures: torch.Tensor) -> list[torch.Tensor]:
         """(B, 3, H, W) in [0, 1] -> three ReLU outputs, at about 1/2, 1/4 and 1/8 of the resolution."""
         x = functional.interpolate((pictures - self._mean) / self._spread, scale_factor=2.0, mode="bilinear", align_corners=False)
         x = x.contiguous(memory_format=torch.channels_last)
         found = []
-        for number, (kernel, (stride, padding)) in enumerate(zip(self._kernels, _LAYERS, strict=True)):
+        for kernel, (stride, padding) in zip(self._kernels, _LAYERS, strict=True):
             x = functional.relu(functional.conv2d(x, *kernel, stride, padding))
             found.append(x)
             x = functional.max_pool2d(x, 3, 2)

@@ -2,7 +2,7 @@
 
 A convolutional residual network, most of it at the input's resolution, two resize-convolutions up. Words scale and shift every block (FiLM,
 Perez et al. 2018), noise enters every block. No normalisation looks across space, so what a pixel becomes depends on its surroundings
-alone and windows of a larger picture agree.
+alone and windows of a larger picture agree. A share of an exemplar's field, set by the words, goes straight to the result.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from chainzoom.backbones.pocket_network import FIELD_GAIN
+
 SCALE = 4
 
 
@@ -23,7 +25,7 @@ class Shape:
 
     widths   channels at 1x, 2x and 4x of the input's resolution
     blocks   residual blocks there
-    noise    noise planes there
+    noise    planes of white noise there; the exemplar's field adds 16, 4 and 1
     words    length of the sentence embedding
     code     length of the code that words and creativity become
     """
@@ -33,6 +35,12 @@ class Shape:
     noise: tuple[int, int, int] = (8, 4, 2)
     words: int = 384
     code: int = 128
+
+    @property
+    def planes(self) -> tuple[int, int, int]:
+        """Planes of field and noise together, as each level's blocks read them."""
+        a, b, c = self.noise
+        return 16 + a, 4 + b, 1 + c
 
     def as_dict(self) -> dict[str, Any]:
         """For a file's header."""
@@ -67,17 +75,22 @@ class Generator(nn.Module):
         self.shape = shape = shape or Shape()
         self.centre: torch.Tensor
         self.register_buffer("centre", torch.zeros(shape.words))
-        self.words = nn.Sequential(nn.Linear(shape.words + 1, shape.code), nn.LeakyReLU(0.2), nn.Linear(shape.code, shape.code), nn.LeakyReLU(0.2))
-        self.enter = nn.Conv2d(3 + shape.noise[0], shape.widths[0], 3, padding=1)
+        self.words = nn.Sequential(
+            nn.Linear(shape.words + 1, shape.code), nn.LeakyReLU(0.2), nn.Linear(shape.code, shape.code), nn.LeakyReLU(0.2)
+        )
+        self.enter = nn.Conv2d(3 + shape.planes[0], shape.widths[0], 3, padding=1)
         self.stages = nn.ModuleList(
             nn.ModuleList(Block(width, shape.code, noise) for _ in range(count))
-            for width, count, noise in zip(shape.widths, shape.blocks, shape.noise, strict=True)
+            for width, count, noise in zip(shape.widths, shape.blocks, shape.planes, strict=True)
         )
         self.grow = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in zip(shape.widths, shape.widths[1:], strict=False))
         self.leave = nn.Conv2d(shape.widths[-1], 3, 3, padding=1)
+        self.borrow = nn.Linear(shape.code, 3)
+        nn.init.zeros_(self.borrow.weight)
+        nn.init.constant_(self.borrow.bias, 0.5)
 
     def forward(self, image: torch.Tensor, words: torch.Tensor, noise: list[torch.Tensor], creativity: torch.Tensor) -> torch.Tensor:
-        """(B, 3, h, w) in [0, 1], (B, words), noise planes at 1x, 2x, 4x, (B,) in [0, 1] -> (B, 3, 4h, 4w), not yet consistent.
+        """(B, 3, h, w) in [0, 1], (B, words), ``draw_noise``'s planes, (B,) in [0, 1] -> (B, 3, 4h, 4w), not yet consistent.
 
         The noise given should already be scaled by the creativity.
         """
@@ -88,12 +101,16 @@ class Generator(nn.Module):
                 x = self.grow[level - 1](functional.interpolate(x, scale_factor=2.0, mode="nearest"))
             for block in blocks:
                 x = block(x, code, noise[level])
-        return self.leave(functional.leaky_relu(x, 0.2)) * 0.25
+        lent = noise[2][:, :1] * (self.borrow(code) / FIELD_GAIN)[..., None, None]
+        return self.leave(functional.leaky_relu(x, 0.2)) * 0.25 + lent
 
 
-def draw_noise(shape: Shape, count: int, height: int, width: int, creativity: torch.Tensor) -> list[torch.Tensor]:
-    """Noise planes for ``count`` inputs of (height, width), scaled by each one's creativity."""
-    return [
-        torch.randn(count, planes, height << level, width << level) * creativity[:, None, None, None]
-        for level, planes in enumerate(shape.noise)
-    ]
+def draw_noise(shape: Shape, fields: torch.Tensor, creativity: torch.Tensor) -> list[torch.Tensor]:
+    """What is not in the input: exemplars' fields (B, 4h, 4w) folded to each resolution, and white noise, scaled by creativity (B,)."""
+    count, height, width = fields.shape
+    found = []
+    for level, planes in enumerate(shape.noise):
+        folded = functional.pixel_unshuffle(fields[:, None] * FIELD_GAIN, SCALE >> level)
+        noise = torch.randn(count, planes, height * (1 << level) // SCALE, width * (1 << level) // SCALE)
+        found.append(torch.cat([folded, noise], 1) * creativity[:, None, None, None])
+    return found

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from chainzoom.backbones.exemplars import Exemplars
 from chainzoom.images import Image
 from chainzoom.pictures import write_png
-from chainzoom.training.pocket.batches import blur
+from chainzoom.training.pocket.batches import blur, draw_fields
 from chainzoom.training.pocket.generator import Generator, draw_noise
 from chainzoom.training.pocket.pictures import Library
 from chainzoom.training.pocket.projection import consistent, spread
@@ -18,13 +19,16 @@ SAID = ("grass", "sand", "rock", "wood", "leaves", "fur", "snow", "paving")
 _SIDE, _STEPS = 32, 4
 
 
-@torch.no_grad()
-def zoom(generator: Generator, image: torch.Tensor, words: torch.Tensor, steps: int, creativity: float = 1.0) -> list[torch.Tensor]:
+@torch.no_grad()  # type: ignore[untyped-decorator]
+def zoom(
+    generator: Generator, image: torch.Tensor, words: torch.Tensor, steps: int, shelf: Exemplars | None, creativity: float = 1.0
+) -> list[torch.Tensor]:
     """States (B, 3, 4h, 4w) of a chain into the middle of (B, 3, h, w), made with (B, 384) words."""
     states = []
     amount = torch.full((len(image),), creativity)
-    for _ in range(steps):
-        noise = draw_noise(generator.shape, len(image), *image.shape[-2:], amount)
+    for step in range(steps):
+        fields = draw_fields(shelf, words.numpy(), np.random.default_rng(step), 4 * image.shape[-1])
+        noise = draw_noise(generator.shape, fields, amount)
         with torch.autocast("cpu", torch.bfloat16):
             raw = generator(image.contiguous(memory_format=torch.channels_last), words, noise, amount)
         states.append(consistent(raw, image).clamp(0, 1))
@@ -33,10 +37,10 @@ def zoom(generator: Generator, image: torch.Tensor, words: torch.Tensor, steps: 
     return states
 
 
-def preview(generator: Generator, library: Library, folder: Path, step: int) -> Image:
+def preview(generator: Generator, library: Library, shelf: Exemplars | None, folder: Path, step: int) -> Image:
     """Rows: one sentence each. Columns: the input, enlarged smoothly, then the states of the chain; twice, from two inputs."""
     rng = np.random.default_rng(5)
-    texts = [min(range(len(library.texts)), key=lambda k, w=word: (library.texts[k] != w, k)) for word in SAID]
+    texts = [_nearest(library.texts, word) for word in SAID]
     words = torch.from_numpy(library.words[texts])
     columns: list[torch.Tensor] = []
     state = torch.get_rng_state()
@@ -45,10 +49,17 @@ def preview(generator: Generator, library: Library, folder: Path, step: int) -> 
     for number in (photo, library.draw(rng)):
         crop = torch.from_numpy(library.crop(number, _SIDE, rng)).permute(2, 0, 1).float() / 255
         image = blur(crop, 6.0)[None].expand(len(SAID), -1, -1, -1)
-        columns += [spread(image), *zoom(generator, image, words, _STEPS)]
+        columns += [spread(image), *zoom(generator, image, words, _STEPS, shelf)]
     torch.set_rng_state(state)
     rows = torch.cat(columns, 3)
-    sheet = torch.cat(list(rows), 1).clamp(0, 1).permute(1, 2, 0).contiguous().numpy()
+    sheet: Image = torch.cat(list(rows), 1).clamp(0, 1).permute(1, 2, 0).contiguous().numpy()
     (folder / "pictures").mkdir(exist_ok=True)
     write_png(folder / "pictures" / f"step-{step:06d}.png", sheet)
     return sheet
+
+
+def _nearest(texts: list[str], word: str) -> int:
+    """The number of a sentence: the word itself, or the first that has it, or the first of all."""
+    if word in texts:
+        return texts.index(word)
+    return next((number for number, text in enumerate(texts) if word in text), 0)

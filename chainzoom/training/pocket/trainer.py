@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from chainzoom.backbones.exemplars import Exemplars
 from chainzoom.errors import OutputError
 from chainzoom.seeds import derive
 from chainzoom.sentences.encoder import SentenceEncoder
 from chainzoom.torch_io import read_pickle
 from chainzoom.training.loop import Guard, Progress
 from chainzoom.training.pocket import colours, export
-from chainzoom.training.pocket.batches import Batch, Made, make_batch
+from chainzoom.training.pocket.batches import Batch, Made, draw_fields, make_batch
 from chainzoom.training.pocket.config import Config
 from chainzoom.training.pocket.critics import FeatureCritic, PixelCritic, hinge
 from chainzoom.training.pocket.features import Features, style_distance
@@ -49,15 +50,30 @@ Say = Callable[[str], None]
 class Trainer:
     """Trains a generator. Build it, call ``run``."""
 
-    def __init__(self, config: Config, text: str = "", *, resume: bool = False, say: Say = lambda line: None, embed: Embed | None = None) -> None:
-        """``text``: the configuration's TOML; ``embed`` replaces the sentence encoder. Raises OptionError, OutputError, WeightsError."""
+    def __init__(
+        self,
+        config: Config,
+        text: str = "",
+        *,
+        resume: bool = False,
+        say: Say = lambda line: None,
+        embed: Embed | None = None,
+        features: Features | None = None,
+    ) -> None:
+        """``text``: the configuration's TOML; ``embed`` and ``features`` replace the sentence encoder and the critics' eyes.
+
+        Raises OptionError, OutputError, WeightsError.
+        """
         self.config, self.folder, self._say = config, Path(config.out), say
         check_run(self.folder, resume=resume)
         if config.threads:
             torch.set_num_threads(config.threads)
         seed_everything(derive(config.seed, "pocket"))
-        self.features = Features(Path(config.data.features))
-        self.library = Library(Path(config.data.folder), embed or SentenceEncoder().encode_many, "train", config.data.photos, config.data.limit)
+        self.features = features or Features.read(Path(config.data.features))
+        self.shelf = Exemplars.read(Path(config.data.exemplars)) if config.data.exemplars else None
+        self.library = Library(
+            Path(config.data.folder), embed or SentenceEncoder().encode_many, "train", config.data.photos, config.data.limit
+        )
         self.words = torch.from_numpy(self.library.words)
         shape = config.network.shape()
         self.generator = Generator(shape).to(memory_format=torch.channels_last)
@@ -97,7 +113,7 @@ class Trainer:
                     sums = {}
                 bar.step(self.step, figures, config.batch)
                 if config.picture_every and (self.step % config.picture_every == 0 or self.step == config.steps):
-                    writer.picture(self.step, "chains", preview(self.average, self.library, self.folder, self.step))
+                    writer.picture(self.step, "chains", preview(self.average, self.library, self.shelf, self.folder, self.step))
                 if self.step % config.save_every == 0 or self.step == config.steps:
                     self._save()
         finally:
@@ -114,7 +130,8 @@ class Trainer:
         wrong = functional.normalize(words.roll(1, 0) - self.generator.centre, dim=1)
         code = functional.normalize(words - self.generator.centre, dim=1)
         self._rate()
-        noise = draw_noise(self.generator.shape, config.batch, config.data.side, config.data.side, batch.creativity)
+        fields = draw_fields(self.shelf, self.library.words[batch.sentence], rng, 4 * config.data.side)
+        noise = draw_noise(self.generator.shape, fields, batch.creativity)
         image = batch.image.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.mixed):
             raw = self.generator(image, words, noise, batch.creativity)
@@ -128,6 +145,7 @@ class Trainer:
             seen = self.features(shown)
             # How the critics see faithful pictures is not asked: they are not meant to look real.
             free = batch.creativity >= 1
+            free = free if free.any() else torch.ones_like(free)
             loss_critics = self._judge(real[free], shown[free].detach(), seen_real, [x.detach() for x in seen], free, code, wrong)
             self.optimisers["critics"].zero_grad(set_to_none=True)
             loss_critics.backward()
@@ -163,8 +181,14 @@ class Trainer:
         }
 
     def _judge(
-        self, real: torch.Tensor, made: torch.Tensor, seen_real: list[torch.Tensor], seen: list[torch.Tensor], free: torch.Tensor,
-        words: torch.Tensor, wrong: torch.Tensor,
+        self,
+        real: torch.Tensor,
+        made: torch.Tensor,
+        seen_real: list[torch.Tensor],
+        seen: list[torch.Tensor],
+        free: torch.Tensor,
+        words: torch.Tensor,
+        wrong: torch.Tensor,
     ) -> torch.Tensor:
         """The critics' loss on the pictures that are meant to look real."""
         words, wrong = words[free], wrong[free]

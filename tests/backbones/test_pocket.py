@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PILImage
+from safetensors.numpy import save_file
+
+from chainzoom.backbones.exemplars import SIDE, Exemplars
+from chainzoom.backbones.noise import FieldBackbone, NoiseField
+from chainzoom.backbones.pocket import Pocket
+from chainzoom.backbones.pocket_network import read
+from chainzoom.correctors.consistency import consistency_db, shrink
+from chainzoom.errors import OptionError, WeightsError
+
+SHAPE = {"widths": [6, 5, 4], "blocks": [2, 1, 1], "noise": [2, 1, 1], "words": 384, "code": 8}
+
+
+def weights(path: Path) -> Path:
+    """A generator of random numbers in the published layout."""
+    rng = np.random.default_rng(0)
+    tensors: dict[str, np.ndarray] = {"centre": rng.normal(size=384) * 0.01}
+
+    def add(name: str, *shape: int, bias: bool = True) -> None:
+        tensors[f"{name}.weight"] = rng.normal(size=shape) / np.sqrt(np.prod(shape[1:]))
+        if bias:
+            tensors[f"{name}.bias"] = rng.normal(size=shape[0]) * 0.1
+
+    add("words.0", 8, 385)
+    add("words.2", 8, 8)
+    widths, planes = SHAPE["widths"], [16 + 2, 4 + 1, 1 + 1]
+    add("enter", widths[0], 3 + planes[0], 3, 3)
+    for level, (width, count) in enumerate(zip(widths, SHAPE["blocks"], strict=True)):
+        if level:
+            add(f"grow.{level - 1}", width, widths[level - 1], 3, 3)
+        for number in range(count):
+            name = f"stages.{level}.{number}"
+            add(f"{name}.first", width, width, 3, 3)
+            add(f"{name}.second", width, width, 3, 3)
+            add(f"{name}.film", 2 * width, 8)
+            add(f"{name}.noise", width, planes[level], 1, 1, bias=False)
+    add("leave", 3, widths[-1], 3, 3)
+    add("borrow", 3, 8)
+    save_file({name: value.astype(np.float16) for name, value in tensors.items()}, path, metadata={"shape": json.dumps(SHAPE)})
+    return path
+
+
+def shelf(path: Path) -> Path:
+    """Two surfaces: horizontal and vertical grain."""
+    rng = np.random.default_rng(1)
+    rows = []
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(2):
+            grain = np.repeat(rng.normal(size=(SIDE, SIDE // 4)), 4, axis=1)
+            pixels = np.clip(128 + 30 * (grain if number else grain.T), 0, 255).astype(np.uint8)
+            content = io.BytesIO()
+            PILImage.fromarray(pixels).save(content, "PNG")
+            archive.writestr(f"{number}.png", content.getvalue())
+            words = np.zeros(384)
+            words[number] = 1
+            rows.append({"file": f"{number}.png", "unit": 0.5, "name": f"n{number}", "materials": ["wood"], "words": words.tolist()})
+        archive.writestr("index.json", json.dumps(rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    folder = tmp_path_factory.mktemp("pocket")
+    return str(weights(folder / "pocket.safetensors")), str(shelf(folder / "exemplars.zip"))
+
+
+@pytest.fixture(scope="module")
+def pocket(files: tuple[str, str]) -> Pocket:
+    return Pocket(weights=files[0], exemplars=files[1], threads=1, precision="f32")
+
+
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    rng = np.random.default_rng(2)
+    return (0.3 + 0.4 * rng.random((40, 52, 3))).astype(np.float32)
+
+
+def test_the_result_shrinks_back_to_the_input(pocket: Pocket, picture: np.ndarray) -> None:
+    made = pocket.upscale(picture, "grass", seed=1)
+    assert made.shape == (160, 208, 3)
+    assert made.dtype == np.float32
+    assert consistency_db(made, picture) > 55
+
+
+def test_seeds_differ_in_invention_and_agree_in_evidence(pocket: Pocket, picture: np.ndarray) -> None:
+    a, b, again = (pocket.upscale(picture, "grass", seed=seed) for seed in (1, 2, 1))
+    assert a.tobytes() == again.tobytes()
+    assert np.abs(a - b).mean() > 0.005
+    assert np.abs(shrink(a, (52, 40)) - shrink(b, (52, 40))).mean() < 0.001
+
+
+def test_words_change_the_picture(pocket: Pocket, picture: np.ndarray) -> None:
+    assert np.abs(pocket.upscale(picture, "grass") - pocket.upscale(picture, "wooden planks")).mean() > 0.002
+
+
+def test_without_creativity_the_seed_and_the_exemplar_are_silent(files: tuple[str, str], picture: np.ndarray) -> None:
+    faithful = Pocket(weights=files[0], exemplars=files[1], threads=1, precision="f32", creativity=0)
+    assert faithful.upscale(picture, "grass", seed=1).tobytes() == faithful.upscale(picture, "grass", seed=2).tobytes()
+
+
+def test_windows_agree_where_they_overlap(pocket: Pocket) -> None:
+    assert isinstance(pocket, FieldBackbone)
+    whole = (0.3 + 0.4 * np.random.default_rng(3).random((64, 120, 3))).astype(np.float32)
+    noise = NoiseField(7)
+    a = pocket.upscale_at(whole[:, :80], "rock", noise=noise, origin=(100, 200))
+    b = pocket.upscale_at(whole[:, 30:], "rock", noise=noise, origin=(130, 200))
+    # 25 pixels from the ends: beyond the network's reach and the projection's tail.
+    left, right = 55 * 4, 55 * 4 + 1
+    np.testing.assert_allclose(a[:, left:right], b[:, left - 30 * 4 : right - 30 * 4], atol=1e-3)
+    moved = pocket.upscale_at(whole[:, :80], "rock", noise=noise, origin=(101, 200))
+    assert np.abs(a - moved).mean() > 0.002
+
+
+def test_an_output_pixel_sees_no_farther_than_said(files: tuple[str, str], pocket: Pocket, picture: np.ndarray) -> None:
+    reach = read(Path(files[0]))[0].reach
+    code = pocket._code(np.ones(384, np.float32))
+    other = picture.copy()
+    other[:, 0] = 1 - other[:, 0]
+    a, b = (pocket._raw(image, code, 0, NoiseField(1), (0, 0)) for image in (picture, other))
+    changed = np.flatnonzero(np.abs(a - b).max((0, 2)) > 0)
+    assert changed.max() < 4 * (reach + 1)
+    assert changed.max() > 4 * (reach - 3)
+
+
+def test_tiles_change_nothing(pocket: Pocket, monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = np.random.default_rng(4).random((30, 90, 3)).astype(np.float32)
+    whole = pocket.upscale(wide, "sand")
+    monkeypatch.setattr("chainzoom.backbones.pocket.TILE", 40)
+    np.testing.assert_allclose(pocket.upscale(wide, "sand"), whole, atol=1e-5)
+
+
+def test_facts_name_all_weights(pocket: Pocket) -> None:
+    facts = pocket.facts
+    assert facts.stochastic
+    assert facts.uses_prompt
+    assert facts.generative
+    assert facts.weights[0].name == "chainzoom pocket"
+    assert len(facts.weights) == 3
+
+
+def test_a_field_is_the_same_in_parts(files: tuple[str, str]) -> None:
+    found = Exemplars.read(Path(files[1]))
+    whole = found.field(0, 5, (-100, 40, 300, 340))
+    np.testing.assert_array_equal(found.field(0, 5, (0, 100, 90, 150)), whole[60:110, 100:190])
+    assert 0.85 < whole.std() / found.textures[0].std() < 1.15
+    assert np.abs(found.field(0, 6, (-100, 40, 300, 340)) - whole).mean() > 0.01
+
+
+def test_words_pick_the_exemplar(files: tuple[str, str]) -> None:
+    found = Exemplars.read(Path(files[1]))
+    near = np.zeros(384, np.float32)
+    near[1] = 1
+    picks = [found.pick(near, seed) for seed in range(50)]
+    assert picks == [found.pick(near, seed) for seed in range(50)]
+    assert picks.count(1) > 45
+
+
+@pytest.mark.parametrize("option", [{"creativity": 1.5}, {"creativity": -0.1}, {"threads": 0}, {"precision": "f16"}])
+def test_bad_options(option: dict[str, object]) -> None:
+    with pytest.raises(OptionError):
+        Pocket(**option)  # type: ignore[arg-type]
+
+
+def test_broken_files_are_named(tmp_path: Path, files: tuple[str, str]) -> None:
+    broken = tmp_path / "x.safetensors"
+    broken.write_bytes(b"no weights")
+    with pytest.raises(WeightsError, match=r"x\.safetensors"):
+        Pocket(weights=str(broken), exemplars=files[1]).check()
+    with pytest.raises(WeightsError, match="nothing"):
+        Pocket(weights=files[0], exemplars=str(tmp_path / "nothing.zip")).check()

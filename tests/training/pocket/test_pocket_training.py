@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PILImage
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("tensorboard")
+pytest.importorskip("safetensors")
+
+from chainzoom.backbones.pocket import Pocket  # noqa: E402
+from chainzoom.correctors.consistency import project  # noqa: E402
+from chainzoom.errors import OptionError, OutputError  # noqa: E402
+from chainzoom.training.pocket import colours  # noqa: E402
+from chainzoom.training.pocket.batches import Made, make_batch  # noqa: E402
+from chainzoom.training.pocket.config import Config, Data, Network, load_config  # noqa: E402
+from chainzoom.training.pocket.features import Features  # noqa: E402
+from chainzoom.training.pocket.generator import Generator, draw_noise  # noqa: E402
+from chainzoom.training.pocket.pictures import Library, sentences  # noqa: E402
+from chainzoom.training.pocket.projection import band, consistent, shrink, spread  # noqa: E402
+from chainzoom.training.pocket.shelf import build  # noqa: E402
+from chainzoom.training.pocket.trainer import Trainer  # noqa: E402
+from chainzoom.training.runs import read_log  # noqa: E402
+
+
+def embed(texts: Sequence[str]) -> np.ndarray:
+    """A fixed random direction a text."""
+    rows = [np.random.default_rng(abs(hash_of(text))).normal(size=384) for text in texts]
+    return np.array([row / np.linalg.norm(row) for row in rows], np.float32)
+
+
+def hash_of(text: str) -> int:
+    return int.from_bytes(text.encode()[:6].ljust(6, b"."), "big")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six surfaces of 300 px with natural spectra, four of them for training."""
+    root = tmp_path_factory.mktemp("data")
+    (root / "pictures").mkdir()
+    rows = []
+    for number in range(6):
+        rng = np.random.default_rng(number)
+        radius = np.hypot(np.fft.fftfreq(300)[:, None], np.fft.rfftfreq(300)[None]) + 1 / 300
+        plane = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(300, 300))) / radius**1.5, s=(300, 300))
+        pixels = np.clip(128 + 40 * (plane / plane.std())[..., None] * np.array([1, 0.9, 0.7]), 0, 255).astype(np.uint8)
+        PILImage.fromarray(pixels).save(root / "pictures" / f"{number}.png")
+        rows.append(
+            {
+                "file": f"pictures/{number}.png", "caption": f"coarse {'sand' if number % 2 else 'grass'}", "group": str(number),
+                "materials": ["sand" if number % 2 else "grass"], "kind": "texture", "split": "test" if number > 3 else "train",
+                "source": "made here", "origin": str(number), "licence": "CC0-1.0",
+            }
+        )  # fmt: skip
+    (root / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return root
+
+
+@pytest.fixture(scope="module")
+def shelf(folder: Path) -> Path:
+    out = folder / "exemplars.zip"
+    assert build(folder, out, embed) == 4
+    return out
+
+
+def config(out: Path, folder: Path, shelf: Path | str = "", **changes: object) -> Config:
+    network = Network((8, 8, 6), (1, 1, 1), (2, 1, 1), code=8, critic=4)
+    data = Data(str(folder), str(shelf), "none", side=16)
+    whole = Config(
+        str(out), steps=4, batch=4, mixed=False, save_every=2, picture_every=4, log_every=1, threads=1, network=network, data=data
+    )
+    return dataclasses.replace(whole, **changes)
+
+
+def trainer(made: Config, **options: object) -> Trainer:
+    return Trainer(made, embed=embed, features=Features.random(0), **options)  # type: ignore[arg-type]
+
+
+def test_the_projection_is_the_chains() -> None:
+    rng = np.random.default_rng(0)
+    raw, low = (0.4 + 0.2 * rng.random((side, side, 3), dtype=np.float32) for side in (64, 16))
+    mine = consistent(torch.from_numpy(raw).permute(2, 0, 1)[None], torch.from_numpy(low).permute(2, 0, 1)[None])
+    np.testing.assert_allclose(mine[0].permute(1, 2, 0).numpy(), project(raw, low), atol=2e-3)
+    np.testing.assert_allclose(shrink(mine)[0].permute(1, 2, 0).numpy(), low, atol=1e-5)
+    assert float(shrink(band(torch.from_numpy(raw).permute(2, 0, 1)[None])).abs().max()) < 1e-5
+
+
+def test_light_keeps_greys_and_turns_hues() -> None:
+    torch.manual_seed(0)
+    light = colours.draw(8)
+    grey = torch.full((8, 3, 2, 2), 0.5)
+    shifted = colours.apply(grey, light)
+    np.testing.assert_allclose((shifted - light[1]).numpy(), 0.5, atol=1e-6)
+    red = torch.tensor([0.8, 0.2, 0.2])[None, :, None, None].expand(8, -1, 2, 2)
+    hues = colours.apply(red, light)[:, :, 0, 0]
+    assert hues.std(0).max() > 0.1
+    np.testing.assert_allclose((hues - light[1][:, :, 0, 0]).mean(1).numpy(), 0.4, atol=1e-5)
+
+
+def test_sentences_hold_caption_and_materials() -> None:
+    said = sentences("alpine grass, rocky 2", ["grass", "rock"])
+    assert {"alpine grass, rocky 2", "grass", "rock", "grass, rock"} <= set(said)
+    assert len(said) == len(set(said))
+    assert said == sentences("alpine grass, rocky 2", ["grass", "rock"])
+
+
+def test_comparisons_differ_from_inputs_only_in_what_can_be_made(folder: Path) -> None:
+    library = Library(folder, embed)
+    assert {entry.name for entry in library.entries} == {"0", "1", "2", "3"}
+    batch = make_batch(library, Made(), np.random.default_rng(1), 12, 16, (0.5, 0.5, 0.0), 0.5)
+    again = make_batch(library, Made(), np.random.default_rng(1), 12, 16, (0.5, 0.5, 0.0), 0.5)
+    assert torch.equal(batch.real, again.real)
+    inside = batch.real.amax((1, 2, 3)) < 1
+    inside &= batch.real.amin((1, 2, 3)) > 0
+    assert inside.sum() >= 4
+    np.testing.assert_allclose(shrink(batch.real)[inside].numpy(), batch.image[inside].numpy(), atol=1e-4)
+    assert batch.pure.sum() == 6
+    assert (batch.creativity[~batch.pure] == 1).all()
+
+
+def test_chained_inputs_are_parts_of_what_was_made(folder: Path) -> None:
+    library, made = Library(folder, embed), Made(deepest=2)
+    rng = np.random.default_rng(0)
+    first = make_batch(library, made, rng, 8, 16, (0.5, 0.0, 0.5), 0.0)
+    assert (first.depth == 0).all()
+    for _ in range(4):
+        made.add(spread(first.image).clamp(0, 1), first)
+    second = make_batch(library, made, rng, 8, 16, (0.5, 0.0, 0.5), 0.0)
+    assert list(second.depth) == [0] * 4 + [1] * 4
+    part, whole = second.image[-1], torch.stack(made.pictures).float() / 255
+    windows = whole.unfold(2, 16, 1).unfold(3, 16, 1)
+    assert float((windows - part[None, :, None, None]).abs().amax((1, 4, 5)).min()) < 1e-6
+    deep = dataclasses.replace(second, depth=np.full(8, 2))
+    count = len(made.pictures)
+    made.add(spread(second.image), deep)
+    assert len(made.pictures) == count
+
+
+@pytest.mark.parametrize("borrowed", [False, True])
+def test_a_killed_run_goes_on_as_if_undisturbed(tmp_path: Path, folder: Path, shelf: Path, borrowed: bool) -> None:
+    source = shelf if borrowed else ""
+    trainer(config(tmp_path / "a", folder, source)).run()
+    trainer(config(tmp_path / "b", folder, source, steps=2)).run()
+    trainer(config(tmp_path / "b", folder, source), resume=True).run()
+    whole, parts = (read_log(tmp_path / name) for name in "ab")
+    assert [entry["step"] for entry in parts] == [1, 2, 3, 4]
+    assert whole == parts
+    assert (tmp_path / "a" / "pictures" / "step-000004.png").exists()
+
+
+def test_the_export_is_what_the_backbone_computes(tmp_path: Path, folder: Path, shelf: Path) -> None:
+    one = trainer(config(tmp_path / "run", folder, shelf, steps=2))
+    one.run()
+    file = tmp_path / "run" / "export" / "step-000002" / "pocket.safetensors"
+    pocket = Pocket(weights=str(file), exemplars=str(shelf), threads=1, precision="f32")
+    from chainzoom.backbones.noise import NoiseField
+
+    image = np.random.default_rng(0).random((20, 24, 3), dtype=np.float32)
+    embedding = embed(["sand"])[0]
+    raw = pocket._raw(image, pocket._code(embedding), 1, NoiseField(3), (5, 6))
+    planes = [torch.from_numpy(plane) for plane in pocket._planes(NoiseField(3), 1, (5, 6, 29, 26))]
+    halved = Generator(one.average.shape)
+    halved.load_state_dict({name: value.half().float() for name, value in one.average.state_dict().items()})
+    with torch.no_grad():
+        wanted = halved(torch.from_numpy(image).permute(2, 0, 1)[None], torch.from_numpy(embedding)[None], planes, torch.ones(1))
+    np.testing.assert_allclose(raw, wanted[0].permute(1, 2, 0).numpy(), atol=1e-5)
+
+
+def test_training_folds_fields_as_the_backbone_does() -> None:
+    fields = torch.arange(64.0).reshape(1, 8, 8) / 8
+    planes = draw_noise(Network((8, 8, 6), (1, 1, 1), (2, 1, 1)).shape(), fields, torch.ones(1))
+    assert [tuple(plane.shape) for plane in planes] == [(1, 18, 2, 2), (1, 5, 4, 4), (1, 2, 8, 8)]
+    assert planes[0][0, 5, 1, 0] == fields[0, 5, 1] * 8
+    silent = draw_noise(Network((8, 8, 6), (1, 1, 1), (2, 1, 1)).shape(), fields, torch.zeros(1))
+    assert all(float(plane.abs().max()) == 0 for plane in silent)
+
+
+def test_the_generator_learns(tmp_path: Path, folder: Path) -> None:
+    """Faithful pictures of what it is shown come nearer, which untrained or broken gradients would not give."""
+    data = Data(str(folder), "", "none", side=16, shares=(1.0, 0.0, 0.0), faithful=1.0)
+    figures = config(tmp_path / "run", folder, steps=60, data=data, lr=2e-3, picture_every=0, save_every=100)
+    trainer(figures).run()
+    gaps = [entry["gap"] for entry in read_log(tmp_path / "run")]
+    assert np.mean(gaps[-10:]) < 0.8 * np.mean(gaps[:5])
+
+
+def test_refusals(tmp_path: Path, folder: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text('out = "x"\n[data]\nfolder = "d"\nfeatures = "f"\n[network]\nwidths = [1, 2]\n')
+    with pytest.raises(OptionError, match=r"network\.widths takes three"):
+        load_config(file)
+    file.write_text('out = "x"\n')
+    with pytest.raises(OptionError, match=r"data\.folder is missing"):
+        load_config(file)
+    with pytest.raises(OptionError, match="pocket-data"):
+        Library(tmp_path, embed)
+    with pytest.raises(OutputError, match="no run to resume"):
+        trainer(config(tmp_path / "none", folder), resume=True)
+    trainer(config(tmp_path / "one", folder, steps=2, picture_every=0)).run()
+    with pytest.raises(OptionError, match="network"):
+        trainer(config(tmp_path / "one", folder, network=Network((8, 8, 8), (1, 1, 1), (2, 1, 1), code=8, critic=4)), resume=True)
