@@ -58,13 +58,20 @@ def upscale_tiled(image: Image, upscale: Callable[[Image], Image], *, scale: int
 
     All tiles of one call have the same shape, at most ``tile`` x ``tile``; ``ramp`` <= ``overlap``.
     """
+    return upscale_placed(image, lambda part, _: upscale(part), scale=scale, tile=tile, overlap=overlap, ramp=ramp)
+
+
+def upscale_placed(
+    image: Image, upscale: Callable[[Image, tuple[int, int]], Image], *, scale: int, tile: int, overlap: int, ramp: int
+) -> Image:
+    """As ``upscale_tiled`` for what also needs to know where a tile's top-left (x, y) lies in ``image``."""
     height, width = image.shape[:2]
     rows, columns = spans(height, tile, overlap), spans(width, tile, overlap)
     if len(rows) == len(columns) == 1:
-        return upscale(image)
+        return upscale(image, (0, 0))
     out = np.zeros((height * scale, width * scale, image.shape[2]), np.float32)
     for (top, bottom), down in zip(rows, fades(rows, ramp, scale), strict=True):
         for (left, right), across in zip(columns, fades(columns, ramp, scale), strict=True):
-            made = upscale(image[top:bottom, left:right])
+            made = upscale(image[top:bottom, left:right], (left, top))
             out[top * scale : bottom * scale, left * scale : right * scale] += made * (down[:, None] * across)[..., None]
     return out

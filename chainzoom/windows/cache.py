@@ -56,8 +56,8 @@ class WindowCache:
         with self._lock:
             return index in self._kept or index in self._files
 
-    def get(self, index: Index) -> Pixels | None:
-        """The window's pixels, or None when they must be made."""
+    def get(self, index: Index, shape: tuple[int, int] | None = None) -> Pixels | None:
+        """The window's pixels, or None when they must be made; a file that is not of ``shape`` (height, width), if given, is removed."""
         with self._lock:
             if index in self._kept:
                 self._kept.move_to_end(index)
@@ -66,10 +66,10 @@ class WindowCache:
                 return None
             self._files.move_to_end(index)
             pixels = self._load(index)
-            if pixels is None:
+            if pixels is None or (shape is not None and pixels.shape[:2] != shape):
                 self._forget(index)
-            else:
-                self._remember(index, pixels)
+                return None
+            self._remember(index, pixels)
             return pixels
 
     def put(self, index: Index, pixels: Pixels) -> None:

@@ -38,7 +38,7 @@ class Tiling:
 
     core    distance from one window to the next
     halo    half of what neighbours share; a window is ``core + 2 * halo`` pixels square (less on a smaller plane)
-    ramp    width of the cross-fade in the middle of what they share; the rest is context for the network alone
+    ramp    width of the widest cross-fade in the middle of what they share; the rest is context for the network alone
     cell    side of the squares in which consistency and colour are corrected, on a grid of their own
     margin  what a correction sees around its square: the weight of what lies beyond falls below 1e-4
     """
@@ -96,12 +96,12 @@ class Axis:
         return max(first * self.scale, start - SMOOTHING), min(last * self.scale, stop + SMOOTHING)
 
     def weight(self, number: int) -> NDArray[np.float32]:
-        """The window's weight on ``kept``; the weights of all windows add up to 1 at every pixel."""
-        return _faded(self, number)[1]
+        """The window's weight on ``kept`` for low frequencies; the weights of all windows add up to 1 at every pixel."""
+        return self.weights(number)[0]
 
-    def cut(self, number: int) -> NDArray[np.float32]:
-        """1 on ``kept`` where the window is the nearest, else 0: the weight without a cross-fade."""
-        return _faded(self, number)[2]
+    def weights(self, number: int) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """The window's weights on ``kept`` for low, middle and high frequencies: fades over ``ramp`` and a quarter of it, and a cut."""
+        return _faded(self, number)[1]
 
     def touching(self, start: int, stop: int) -> range:
         """The windows that weigh anything in the high pixels start..stop."""
@@ -124,19 +124,22 @@ class Axis:
 
 
 @lru_cache(maxsize=4096)
-def _faded(axis: Axis, number: int) -> tuple[Span, NDArray[np.float32], NDArray[np.float32]]:
+def _faded(axis: Axis, number: int) -> tuple[Span, tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]]:
     near = [other for other in (number - 1, number, number + 1) if 0 <= other < axis.count]
-    whole = fades([axis.span(other) for other in near], axis.tiling.ramp, axis.scale)[near.index(number)]
+    spans, own = [axis.span(other) for other in near], near.index(number)
+    whole = fades(spans, axis.tiling.ramp, axis.scale)[own]
+    narrow = fades(spans, max(1, axis.tiling.ramp // 4), axis.scale)[own]
     (some,) = np.nonzero(whole)
     offset = axis.span(number)[0] * axis.scale
     first, stop = offset + int(some[0]), offset + int(some[-1]) + 1
-    weight = whole[some[0] : some[-1] + 1].copy()
     at = np.arange(first, stop) + 0.5
     begins = _middle(axis, number) if number else 0.0
     ends = _middle(axis, number + 1) if number + 1 < axis.count else np.inf
     cut = ((at >= begins) & (at < ends)).astype(np.float32)
-    weight.flags.writeable = cut.flags.writeable = False
-    return (first, stop), weight, cut
+    weights = (whole[some[0] : some[-1] + 1].copy(), narrow[some[0] : some[-1] + 1].copy(), cut)
+    for weight in weights:
+        weight.flags.writeable = False
+    return (first, stop), weights
 
 
 def _middle(axis: Axis, number: int) -> float:

@@ -31,6 +31,9 @@ from chainzoom.windows.render import WindowRenderer, WindowWork
 from chainzoom.windows.squares import Squares
 from chainzoom.windows.words import Words
 
+ALGORITHM = 3
+"""Part of every ``Planes.identity``; to be raised with each change that gives a level other pixels from the same inputs."""
+
 _RESAMPLING_REACH = 3
 
 
@@ -97,6 +100,7 @@ class Planes:
         facts, prompter = self.chain.backbone.facts, self.chain.prompter
         told = prompter if facts.uses_prompt else None
         known = {
+            "algorithm": ALGORITHM,
             "photo": self.source.sha256,
             "backbone": [facts.name, facts.scale, [weights.sha256 for weights in facts.weights]],
             "prompter": [told.name, [weights.sha256 for weights in told.weights], self._inherit] if told else None,
@@ -265,5 +269,6 @@ class Planes:
         return kept
 
     def _pixels(self, index: Index) -> Pixels:
-        pixels = self.cache.get(index)
+        x0, y0, x1, y1 = self.level(index.level).held(index)
+        pixels = self.cache.get(index, (y1 - y0, x1 - x0))
         return self._make([index])[0] if pixels is None else pixels

@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 
 from chainzoom.backbones.base import Backbone, informed
-from chainzoom.backbones.tiles import upscale_tiled
+from chainzoom.backbones.tiles import upscale_placed
 from chainzoom.correctors.colour import adain
 from chainzoom.errors import BackendError
 from chainzoom.images import Image, clip, resize
@@ -110,7 +110,7 @@ class WindowRenderer:
             side = max(max(work.image.shape[:2]) for work in works)
             try:
                 if self.limit is not None and side > self.limit:
-                    return [self._split(work, seed, self.limit) for work, seed in zip(works, seeds, strict=True)]
+                    return [self._split(work, field_seed, seed, self.limit) for work, seed in zip(works, seeds, strict=True)]
                 return self._whole(works, field_seed, seeds)
             except Exception as error:
                 if not out_of_memory(error):
@@ -126,25 +126,26 @@ class WindowRenderer:
                 self.incidents.append(Incident("memory", works[0].index, f"out of memory: windows are split into parts of {smaller} px"))
 
     def _whole(self, works: Sequence[WindowWork], field_seed: int, seeds: Sequence[int]) -> list[Image]:
-        backbone = informed(self.backbone, works[0].evidence)
-        if not isinstance(backbone, FieldBackbone):
-            return enlarge(backbone, [work.image for work in works], [work.prompt for work in works], seeds)
-        made = []
-        for work in works:
-            placed = _Placed(backbone, NoiseField(field_seed), work.origin)
-            made += enlarge(placed, [work.image], [work.prompt], [0])
-        return made
+        if not isinstance(self.backbone, FieldBackbone):
+            told = informed(self.backbone, works[0].evidence)
+            return enlarge(told, [work.image for work in works], [work.prompt for work in works], seeds)
+        return [self._one(work, work.image, (0, 0), field_seed, seed) for work, seed in zip(works, seeds, strict=True)]
 
-    def _split(self, work: WindowWork, seed: int, limit: int) -> Image:
-        """A window in parts; a field's noise is not used here, the parts share the seed."""
-
+    def _one(self, work: WindowWork, image: Image, at: tuple[int, int], field_seed: int, seed: int) -> Image:
+        """A window, or the part of it whose top-left (x, y) is ``at``: with the noise of its place, or else with the seed."""
         backbone = informed(self.backbone, work.evidence)
+        if isinstance(backbone, FieldBackbone):
+            backbone = _Placed(backbone, NoiseField(field_seed), (work.origin[0] + at[0], work.origin[1] + at[1]))
+        return enlarge(backbone, [image], [work.prompt], [seed])[0]
 
-        def one(part: Image) -> Image:
-            return enlarge(backbone, [np.ascontiguousarray(part)], [work.prompt], [seed])[0]
+    def _split(self, work: WindowWork, field_seed: int, seed: int, limit: int) -> Image:
+        """A window in parts, which share the seed or the field."""
+
+        def one(part: Image, at: tuple[int, int]) -> Image:
+            return self._one(work, np.ascontiguousarray(part), at, field_seed, seed)
 
         scale = self.backbone.facts.scale
-        return upscale_tiled(work.image, one, scale=scale, tile=limit, overlap=min(_OVERLAP, limit // 2), ramp=min(_RAMP, limit // 4))
+        return upscale_placed(work.image, one, scale=scale, tile=limit, overlap=min(_OVERLAP, limit // 2), ramp=min(_RAMP, limit // 4))
 
 
 class _Placed:

@@ -62,3 +62,15 @@ def test_a_spoiled_file_is_made_again(tmp_path: Path) -> None:
     other = WindowCache(600, tmp_path)
     assert other.get(name(0)) is None
     assert name(0) not in other
+
+
+def test_a_file_of_another_size_is_made_again(tmp_path: Path) -> None:
+    cache = WindowCache(600, tmp_path)
+    cache.put(name(0), pixels(0))
+    cache.put(name(1), pixels(1))
+    np.save(tmp_path / "1_0_0.npy", np.zeros((9, 10, 3), np.uint16))
+    other = WindowCache(600, tmp_path)
+    assert other.get(name(0), (10, 10)) is None
+    assert not (tmp_path / "1_0_0.npy").exists()
+    other.put(name(0), pixels(0))
+    assert other.get(name(0), (10, 10)) is not None

@@ -64,11 +64,17 @@ def test_tilings() -> None:
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_without_a_cross_fade_every_pixel_has_one_window(scale: int) -> None:
-    axis = Axis(113, scale, SMALL)
-    total = np.zeros(113 * scale)
+def test_the_weights_of_every_band_add_up_and_finer_bands_fade_over_less(scale: int) -> None:
+    axis = Axis(113, scale, Tiling(core=32, halo=8, ramp=8, cell=8, margin=4))
+    totals, fading = np.zeros((3, 113 * scale)), [0, 0, 0]
     for number in range(axis.count):
-        total[slice(*axis.kept(number))] += axis.cut(number)
+        for band, weight in enumerate(axis.weights(number)):
+            totals[band, slice(*axis.kept(number))] += weight
+            fading[band] += int(((weight > 0) & (weight < 1)).sum())
         (first, stop), (start, end), (low, high) = axis.kept(number), axis.held(number), axis.span(number)
         assert low * scale <= start <= first < stop <= end <= high * scale
-    assert (total == 1).all()
+    np.testing.assert_allclose(totals, 1, atol=1e-6)
+    assert (totals[2] == 1).all()
+    joins = axis.count - 1
+    for pixels, ramp in zip(fading, (8, 2, 0), strict=True):
+        assert abs(pixels - 2 * ramp * scale * joins) <= 2 * joins  # where pixels lie on the ramp's ends
