@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from chainzoom.cli.train_pocket_data import pocket_data
 from chainzoom.cli.train_prompts import prompts
 from chainzoom.cli.train_sr import sr
 
@@ -15,3 +16,4 @@ def train() -> None:
 
 train.add_command(sr)
 train.add_command(prompts)
+train.add_command(pocket_data)
