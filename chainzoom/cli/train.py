@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import click
 
+from chainzoom.cli.train_pocket import pocket
 from chainzoom.cli.train_pocket_data import pocket_data
+from chainzoom.cli.train_pocket_shelf import pocket_shelf
 from chainzoom.cli.train_prompts import prompts
 from chainzoom.cli.train_sr import sr
 
@@ -16,4 +18,6 @@ def train() -> None:
 
 train.add_command(sr)
 train.add_command(prompts)
+train.add_command(pocket)
 train.add_command(pocket_data)
+train.add_command(pocket_shelf)

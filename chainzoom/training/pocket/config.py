@@ -55,11 +55,14 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Weights of the terms: the two critics, texture statistics, and the pixels of pure pairs (less where creativity is high)."""
+    """Weights of the terms: the two critics, texture statistics, strength of fine detail in lightness and colour, and the pixels of pure
+    pairs, ``pixels`` at full creativity and ``faithful`` at none.
+    """
 
     pixel_critic: float = 0.05
     feature_critic: float = 0.05
     style: float = 0.05
+    contrast: float = 0.1
     pixels: float = 0.5
     faithful: float = 4.0
 
@@ -73,7 +76,7 @@ class Config:
     seed: int = 0
     batch: int = 16
     lr: float = 2e-4
-    critic_lr: float = 2e-4
+    critic_lr: float = 4e-4
     ema: float = 0.998
     decay_from: int = 0
     mixed: bool = True

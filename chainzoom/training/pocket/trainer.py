@@ -21,7 +21,7 @@ from chainzoom.training.pocket import colours, export
 from chainzoom.training.pocket.batches import Batch, Made, draw_fields, make_batch
 from chainzoom.training.pocket.config import Config
 from chainzoom.training.pocket.critics import FeatureCritic, PixelCritic, hinge
-from chainzoom.training.pocket.features import Features, style_distance
+from chainzoom.training.pocket.features import Features, contrast_distance, style_distance
 from chainzoom.training.pocket.generator import Generator, draw_noise
 from chainzoom.training.pocket.pictures import Embed, Library
 from chainzoom.training.pocket.preview import preview
@@ -156,9 +156,10 @@ class Trainer:
             fool_feature = -torch.stack([m.float().mean() for m in self.feature([x[free] for x in seen], code[free])[0]]).mean()
         style = (style_distance(seen, seen_real) * (batch.paired & free)).sum() / (batch.paired & free).sum().clamp_min(1)
         gap = (made - batch.real).abs().mean((1, 2, 3)) * batch.pure
+        contrast = (contrast_distance(made, batch.real) * free).sum() / free.sum()
         loss = config.loss
         pixels = (gap * (loss.pixels * batch.creativity + loss.faithful * (1 - batch.creativity))).sum() / batch.pure.sum().clamp_min(1)
-        total = loss.pixel_critic * fool_pixel + loss.feature_critic * fool_feature + loss.style * style + pixels
+        total = loss.pixel_critic * fool_pixel + loss.feature_critic * fool_feature + loss.style * style + loss.contrast * contrast + pixels
         self.optimisers["generator"].zero_grad(set_to_none=True)
         total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.generator.parameters(), 1.0)
@@ -175,6 +176,7 @@ class Trainer:
             "fool/pixel": float(fool_pixel.detach()),
             "fool/feature": float(fool_feature.detach()),
             "style": float(style.detach()),
+            "contrast": float(contrast.detach()),
             "gap": float((gap.sum() / batch.pure.sum().clamp_min(1)).detach()),
             "norm": float(norm),
             **fine,
