@@ -17,9 +17,9 @@ REACH = 12
 """Pixels around a place that decide its figure; windows that share so many agree on it."""
 _POOL = 5
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-_FIT = 2.1
-"""Photos enlarged by 1, 1.41, 2, 2.83 and 4 have 0.98, 0.68, 0.51, 0.36 and 0.27 where there is contrast; docs/adaptive.md."""
-_NATURAL = 0.2
+_FIT = 1.9
+"""Where there is contrast, photos enlarged by 1, 1.41, 2, 2.83 and 4 come out at 1.0, 0.70, 0.51, 0.36 and 0.27 (docs/adaptive.md)."""
+_NATURAL = 0.3
 """Finest over third octave of photos as cameras leave them, median."""
 _FAINT = (0.5 / 255) ** 2
 """Power of half a grey level: fainter contrast says nothing about sharpness."""

@@ -77,7 +77,7 @@ def parts(lift: float = 0.1) -> tuple[Part, Inventor]:
 def test_sharpness_falls_with_every_enlargement() -> None:
     image = sharp(128, 128)
     means = [float(sharpness(image).mean())] + [float(sharpness(enlarged(image, by)).mean()) for by in (2, 4)]
-    assert means[0] > 0.9
+    assert means[0] > 0.85
     assert means[1] == pytest.approx(0.5, abs=0.15)
     assert means[2] == pytest.approx(0.25, abs=0.1)
     assert means[1] > means[2] + 0.2
