@@ -17,6 +17,8 @@ from chainzoom.evaluation.metrics import expand_names, load_metrics
 from chainzoom.evaluation.plan import PLAN, EvalPlan, read_plan
 from chainzoom.evaluation.protocol import PAPER_SCALES, Method, paper_rows, parse_method
 from chainzoom.evaluation.runner import run_missing
+from chainzoom.evaluation.surfaces.plans import PARTS, Choices, read_choices
+from chainzoom.evaluation.surfaces.run import choose, measure_added, run_added, with_materials
 
 
 class Numbers(click.ParamType[tuple[float, ...]]):
@@ -79,6 +81,20 @@ class Numbers(click.ParamType[tuple[float, ...]]):
     "--perceptual-weights", type=click.Path(path_type=Path), help="Folder of the archives that LPIPS and DISTS read their weights from."
 )
 @click.option(
+    "--textures",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Prepared folder of real surfaces (manifest.jsonl), more than once for more: compares with its held-out part. "
+    "Needs --perceptual-weights.",
+)
+@click.option(
+    "--materials", metavar="NAMES", help="Materials to prompt and to name, joined by commas.  [default: the ten with most groups]"
+)
+@click.option("--parts", default=",".join(PARTS), show_default=True, help="What --textures adds, joined by commas; none: distances alone.")
+@click.option("--inputs", type=click.IntRange(min=2), default=20, show_default=True, help="Blurred inputs that words are tried on.")
+@click.option("--network", type=click.Choice(["vgg16", "alexnet"]), default="vgg16", show_default=True, help="Whose features are compared.")
+@click.option(
     "--out",
     type=click.Path(path_type=Path),
     default=Path("results"),
@@ -88,19 +104,40 @@ class Numbers(click.ParamType[tuple[float, ...]]):
 @click.option(
     "--report", is_flag=True, help="FOLDER is an earlier --out: measure what is stored and draw everything again; nothing is run."
 )
-def evaluate(folder: Path, report: bool, out: Path, metrics: str, perceptual_weights: Path | None, **options: Any) -> None:
+def evaluate(
+    folder: Path,
+    report: bool,
+    out: Path,
+    metrics: str,
+    perceptual_weights: Path | None,
+    textures: tuple[Path, ...],
+    materials: str | None,
+    parts: str,
+    inputs: int,
+    network: str,
+    **options: Any,
+) -> None:
     """Run presets on the pictures of FOLDER, score them, and write tables, plots, contact sheets and a page.
 
     Runs what is missing: an interrupted evaluation goes on with the same command. A picture that fails is written down and never stops
-    the others.
+    the others. With --textures DIR it is also measured how near the pictures come to real surfaces, whether words matter, what two seeds
+    share, and what becomes of eight steps; see docs/evaluation.md.
     """
     check_extra()
+    choices: Choices | None = None
+    if textures and not report:
+        if perceptual_weights is None:
+            raise OptionError(
+                "--textures needs --perceptual-weights FOLDER with the archive of the network's weights; docs/evaluation.md says which"
+            )
+        choices = choose(textures, _names(materials), _parts(parts), inputs=inputs, network=network)
     if report:
         out, plan = folder, read_plan(folder)
         names = plan.metrics if _by_default("metrics") else expand_names(metrics.split(","))
     else:
         names = expand_names(metrics.split(","))
         plan = _plan(folder, names, **options)
+        plan = with_materials(plan, folder, choices) if choices else plan
         _check_out(out)
     chosen = load_metrics(names, perceptual_weights)
     for metric in chosen:
@@ -111,8 +148,12 @@ def evaluate(folder: Path, report: bool, out: Path, metrics: str, perceptual_wei
     try:
         if not report:
             _run(plan, out)
+            if choices:
+                run_added(plan, out, choices, _say)
         _say("measuring")
         summary, paths = build(plan, out, chosen)
+        if perceptual_weights and (choices or (report and read_choices(out))):
+            paths += measure_added(plan, out, perceptual_weights, _say)
     except KeyboardInterrupt:
         _say("stopped: the same command goes on from here")
         sys.exit(130)
@@ -157,6 +198,18 @@ def _plan(folder: Path, names: tuple[str, ...], **options: Any) -> EvalPlan:
         _command(),
         note,
     )
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip()) if text else ()
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    names = tuple(name for name in _names(text) if name != "none")
+    for name in names:
+        if name not in PARTS:
+            raise OptionError(f"--parts takes names out of {', '.join(PARTS)}, or none; got '{name}'")
+    return names
 
 
 def _unable(method: Method) -> str:

@@ -33,11 +33,13 @@ class Item:
     name       unique in its dataset, safe as a file name
     path       the file
     reference  a file with more true pixels of the same view (the HR picture of a LR-HR pair), or None
+    material   what the zoom is to show: words for the backbone, appended to the prompter's; empty for none
     """
 
     name: str
     path: Path
     reference: Path | None = None
+    material: str = ""
 
 
 @dataclass(frozen=True, slots=True)

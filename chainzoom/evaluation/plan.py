@@ -97,6 +97,7 @@ class EvalPlan:
             "absent": self.absent,
             "items": [
                 {"name": item.name, "path": str(item.path), "reference": str(item.reference) if item.reference else None}
+                | ({"material": item.material} if item.material else {})
                 for item in self.items
             ],
         }
@@ -110,7 +111,9 @@ def read_plan(out: Path) -> EvalPlan:
         data = json.loads((out / PLAN).read_text(encoding="utf-8"))
         if data["schema"] != SCHEMA:
             raise ValueError(f"its schema is {data['schema']}")
-        items = tuple(Item(i["name"], Path(i["path"]), Path(i["reference"]) if i["reference"] else None) for i in data["items"])
+        items = tuple(
+            Item(i["name"], Path(i["path"]), Path(i["reference"]) if i["reference"] else None, i.get("material", "")) for i in data["items"]
+        )
         methods = tuple(Method(m["name"], m["label"], m["preset"], m["changes"]) for m in data["methods"])
         return EvalPlan(
             data["dataset"],

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from chainzoom.evaluation.protocol import Method
 from chainzoom.photos import Photo
 from chainzoom.presets import Preset
 from chainzoom.records import RECORD, RunFolder, read_record, source_of
+from chainzoom.settings import Settings
 from chainzoom.version import __version__
 
 Failures = dict[str, dict[str, str]]
@@ -50,7 +52,7 @@ def run_missing(plan: EvalPlan, out: Path) -> Iterator[Done]:
         chain: Chain | None = None
         for item in plan.items:
             folder = plan.run_folder(out, method, item)
-            if _finished(folder, plan, method, preset):
+            if _finished(folder, plan, method, preset, item):
                 done = Done(method, item, "kept")
             else:
                 try:
@@ -84,7 +86,9 @@ def _run(folder: Path, plan: EvalPlan, method: Method, preset: Preset, chain: Ch
     seconds = 0.0
     try:
         photo = Photo.open(item.path)
-        header = _header(plan, method, preset, photo) | {"generative": chain.backbone.facts.generative}
+        chain = copy(chain)
+        chain.settings = _settings(plan, method, preset, item)
+        header = _header(plan, method, preset, photo, item) | {"generative": chain.backbone.facts.generative}
         again = _same(folder, header)
         with RunFolder.open(folder, header, resume=again, overwrite=not again) as run:
             seed = plan.seed if method.seed is None else method.seed
@@ -104,21 +108,28 @@ def _reason(error: Exception) -> str:
     return text if isinstance(error, ChainzoomError) else f"{type(error).__name__}: {text}"
 
 
-def _header(plan: EvalPlan, method: Method, preset: Preset, photo: Photo) -> dict[str, Any]:
-    """The top of run.json; the same keys as a zoom of the command line, so that ``chainzoom report`` draws it."""
+def _settings(plan: EvalPlan, method: Method, preset: Preset, item: Item) -> Settings:
+    """The method's settings, with the item's material among the user's words."""
     settings = preset.check(**plan.settings(method))
+    words = ", ".join(filter(None, (settings.user_prompt, item.material)))
+    return replace(settings, user_prompt=words)
+
+
+def _header(plan: EvalPlan, method: Method, preset: Preset, photo: Photo, item: Item) -> dict[str, Any]:
+    """The top of run.json; the same keys as a zoom of the command line, so that ``chainzoom report`` draws it."""
+    settings = _settings(plan, method, preset, item)
     return {
         "version": __version__,
         "command": plan.command,
         "source": source_of(photo),
-        **_choices(plan, method, preset),
+        **_choices(plan, method, preset, item),
         "synthesised_from": min((state.scale for state in settings.plan(photo, to=plan.to) if state.kind == "synthesised"), default=None),
     }
 
 
-def _choices(plan: EvalPlan, method: Method, preset: Preset) -> dict[str, Any]:
-    """What decides the pixels, whatever the photo."""
-    settings = preset.check(**plan.settings(method))
+def _choices(plan: EvalPlan, method: Method, preset: Preset, item: Item) -> dict[str, Any]:
+    """What decides the pixels, beside the photo's own."""
+    settings = _settings(plan, method, preset, item)
     return {
         "preset": preset.name,
         "parts": preset.parts(),
@@ -136,7 +147,7 @@ def _choices(plan: EvalPlan, method: Method, preset: Preset) -> dict[str, Any]:
     }
 
 
-def _finished(folder: Path, plan: EvalPlan, method: Method, preset: Preset) -> bool:
+def _finished(folder: Path, plan: EvalPlan, method: Method, preset: Preset, item: Item) -> bool:
     """Whether the run is there, whole and the same. Raises OutputError when a whole run of other settings is in its place."""
     if not (folder / RECORD).is_file():
         return False
@@ -146,7 +157,7 @@ def _finished(folder: Path, plan: EvalPlan, method: Method, preset: Preset) -> b
         return False
     if record["status"] != "complete" or not all((folder / step["file"]).is_file() for step in record["steps"]):
         return False
-    for key, value in _choices(plan, method, preset).items():
+    for key, value in _choices(plan, method, preset, item).items():
         if record.get(key) != json.loads(json.dumps(value)):
             raise OutputError(f"{folder} was made with {key} = {record.get(key)!r}, now it is {value!r}; choose another --out")
     return True

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -201,6 +201,7 @@ class _Views:
                 origin=_part(_picture(self._run.folder / steps[0]["file"]), steps[0]["region"], step["region"]),
                 prompt=step["prompt"] if step["prompt_source"] != "null" else None,
                 rival=None if self._rival is None else _picture(self._rival),
+                raw_db=(step.get("consistency_db") or {}).get("raw"),
             )
         if metric.needs == "reference" and not self._referenced and self._step["scale"] <= DEEPEST * (1 + 1e-9):
             self._referenced = True
@@ -208,8 +209,7 @@ class _Views:
             self._reference = true_pixels(self._item, self._step["region"], shape, self._run.record["source"])
         if metric.needs != "reference" or self._reference is None:
             return self._sample
-        s = self._sample
-        return Sample(s.image, s.scale, s.zoomed, s.origin, self._reference, s.prompt, s.rival)
+        return replace(self._sample, reference=self._reference)
 
 
 @lru_cache(maxsize=6)

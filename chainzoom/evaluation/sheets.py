@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 from PIL import Image as PILImage
@@ -68,7 +69,7 @@ def _sheet(plan: EvalPlan, item: Item, runs: dict[str, Run], niqe: dict[tuple[st
             if figure is not None:
                 _write(pen, (left, top + _SIDE + 1), f"NIQE {figure:.1f}", 12, _PALE, _SIDE)
     file = io.BytesIO()
-    sheet.save(file, "WEBP", quality=88, method=4, xmp=xmp(_provenance(plan, runs)).encode())
+    sheet.save(file, "WEBP", quality=88, method=4, xmp=xmp(provenance(plan, runs)).encode())
     return file.getvalue()
 
 
@@ -79,7 +80,8 @@ def _write(pen: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, 
     return at[1] + round(size * 1.3)
 
 
-def _provenance(plan: EvalPlan, runs: dict[str, Run]) -> Provenance:
+def provenance(plan: EvalPlan, runs: Mapping[str, Run]) -> Provenance:
+    """What a picture drawn from several runs says of itself."""
     first = next(iter(runs.values())).record
     weights = {Weights(**step["weights"]): None for run in runs.values() for step in run.steps if step["weights"]}
     generative = any(run.record["generative"] for run in runs.values())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chainzoom.errors import OptionError
-from chainzoom.evaluation.metrics.agreement import colour_drift, consistency_end, consistency_step, prompt_effect
+from chainzoom.evaluation.metrics.agreement import colour_drift, consistency_end, consistency_raw, consistency_step, prompt_effect
 from chainzoom.evaluation.metrics.base import Metric, Sample
 from chainzoom.evaluation.metrics.fidelity import psnr, ssim
 from chainzoom.evaluation.metrics.niqe import niqe
@@ -29,6 +29,15 @@ CLEAN: tuple[Metric, ...] = (
         0.0,
         consistency_step,
         "PSNR between the state, shrunk by its own step, and what it zoomed into.",
+        digits=1,
+    ),
+    Metric(
+        "consistency-raw",
+        "Consistency, raw (dB)",
+        "higher",
+        0.0,
+        consistency_raw,
+        "The same for the backbone's own output, before any correction.",
         digits=1,
     ),
     Metric(

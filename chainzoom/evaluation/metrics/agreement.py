@@ -21,6 +21,11 @@ def consistency_step(sample: Sample) -> float | None:
     return None if sample.zoomed is None else consistency_db(sample.image, sample.zoomed)
 
 
+def consistency_raw(sample: Sample) -> float | None:
+    """As consistency_step for the backbone's own output, before colours are aligned and consistency is restored: from the record."""
+    return sample.raw_db
+
+
 def consistency_end(sample: Sample) -> float | None:
     """PSNR in dB between the state, shrunk by the whole zoom, and the part of state 0 that it shows; None under one pixel."""
     return None if sample.origin is None else consistency_db(sample.image, sample.origin)

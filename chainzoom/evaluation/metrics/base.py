@@ -26,6 +26,7 @@ class Sample:
     reference  true pixels of the same view and size, or None; they exist at 4x only
     prompt     the words that steered it; None when nobody was asked for any
     rival      the same state steered by no words, all else equal, or None
+    raw_db     PSNR in dB between the backbone's own output, before any correction, shrunk by the step, and what it zoomed into, or None
     """
 
     image: Image
@@ -35,6 +36,7 @@ class Sample:
     reference: Image | None = None
     prompt: str | None = None
     rival: Image | None = None
+    raw_db: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from tests.evaluation.surfaces.conftest import MATERIALS, surface
 
 @pytest.fixture
 def judge(textures: Path, network: dict[str, Any], tmp_path: Path) -> Judge:
-    return Judge(textures, tmp_path, tmp_path / "store", materials=MATERIALS)
+    return Judge(textures, tmp_path, tmp_path / "store", materials=MATERIALS, network="alexnet")
 
 
 def states(count: int = 3) -> tuple[list[np.ndarray], list[str], list[str]]:
@@ -109,7 +109,7 @@ def test_materials_are_named(judge: Judge) -> None:
 
 
 def test_real_pictures_are_near_real_pictures(judge: Judge) -> None:
-    pictures, names, materials = states()
+    _, names, materials = states()
     floor = judge.floor()
     flat = judge.distance([np.full((160, 160, 3), 0.5, np.float32)] * 12, names, materials)
     assert floor.halves.mean < flat.mean / 3
@@ -119,11 +119,11 @@ def test_real_pictures_are_near_real_pictures(judge: Judge) -> None:
 def test_features_are_made_once(judge: Judge, textures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = judge.real().rows
     monkeypatch.setattr(Moments, "features", None)
-    again = Judge(textures, tmp_path, tmp_path / "store", materials=MATERIALS)
+    again = Judge(textures, tmp_path, tmp_path / "store", materials=MATERIALS, network="alexnet")
     assert np.array_equal(again.real().rows, first)
     next((tmp_path / "store").glob("*.npy")).write_bytes(b"torn")
     with pytest.raises(TypeError):
-        Judge(textures, tmp_path, tmp_path / "store", materials=MATERIALS).real()
+        Judge(textures, tmp_path, tmp_path / "store", materials=MATERIALS, network="alexnet").real()
 
 
 def test_materials_are_those_with_most_groups(textures: Path) -> None:
