@@ -75,3 +75,16 @@ def test_nonsense_is_refused() -> None:
         kid(np.zeros((3, 4)), np.zeros((3, 4)), ["a"] * 3)
     with pytest.raises(OptionError, match="3 rows, 2 names"):
         kid(np.zeros((3, 4)), np.zeros((3, 4)), ["a", "b"])
+
+
+def test_a_group_on_both_sides_is_not_compared_with_itself() -> None:
+    random = np.random.default_rng(5)
+    a, b = random.standard_normal((4, 6)), random.standard_normal((4, 6))
+    names = ["p", "p", "q", "q"]
+    far = np.concatenate([a[:2] + 3, b[2:]])
+    mine = np.concatenate([a[:2] + 3, a[2:]])
+    # Between the sets only p with q and q with p are left.
+    k = [(mine[i], far[j]) for i in range(4) for j in range(4) if names[i] != names[j]]
+    between = np.mean([(x @ y / 6 + 1) ** 3 for x, y in k])
+    within = [np.mean([(s[i] @ s[j] / 6 + 1) ** 3 for i in range(4) for j in range(4) if names[i] != names[j]]) for s in (mine, far)]
+    assert kid(mine, far, names, names) == pytest.approx(sum(within) - 2 * between)

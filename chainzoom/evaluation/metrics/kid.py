@@ -2,7 +2,7 @@
 
 The squared maximum mean discrepancy with the polynomial kernel k(x, y) = (x.y / d + 1)^3, estimated without bias: it is 0 on average for
 two sets of the same kind, and single figures may be a little below 0. Several patches of one picture are no independent samples; where
-``groups`` say which belong together, no pair within a group is counted.
+``groups`` say which belong together, no pair within a group is counted, nor between the sets where both know the group by the same name.
 """
 
 from __future__ import annotations
@@ -60,13 +60,17 @@ def kernel(a: NDArray[np.floating], b: NDArray[np.floating]) -> Array:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sums:
-    """Kernel sums between groups: ``aa`` (p, p), ``bb`` (q, q), ``ab`` (p, q), and the rows in each group."""
+    """Kernel sums between groups: ``aa`` (p, p), ``bb`` (q, q), ``ab`` (p, q), and the rows in each group.
+
+    apart   (p, q) of 1 where the groups are different ones, 0 where a group is on both sides
+    """
 
     a: Array
     b: Array
     aa: Array
     bb: Array
     ab: Array
+    apart: Array
 
     @property
     def value(self) -> float:
@@ -76,7 +80,7 @@ class Sums:
     def distance(self, wa: Array, wb: Array) -> float:
         """The estimate with every group counted as often as its weight says."""
         within = [_within(*side) for side in ((self.aa, self.a, wa), (self.bb, self.b, wb))]
-        between = float(wa @ self.ab @ wb) / float((wa @ self.a) * (wb @ self.b))
+        between = float(wa @ (self.ab * self.apart) @ wb) / float((wa * self.a) @ self.apart @ (wb * self.b))
         return within[0] + within[1] - 2 * between
 
     def draws(self, rounds: int, random: np.random.Generator) -> Array:
@@ -84,7 +88,7 @@ class Sums:
         found: list[float] = []
         while len(found) < rounds:
             wa, wb = (random.multinomial(len(n), np.full(len(n), 1 / len(n))).astype(np.float64) for n in (self.a, self.b))
-            if min(np.count_nonzero(wa), np.count_nonzero(wb)) > 1:
+            if min(np.count_nonzero(wa), np.count_nonzero(wb)) > 1 and wa @ self.apart @ wb > 0:
                 found.append(self.distance(wa, wb))
         return np.array(found)
 
@@ -100,18 +104,19 @@ def kernel_sums(a: NDArray[np.floating], b: NDArray[np.floating], groups_a: Grou
     """What a distance and its bootstrap are made of; errors as for ``kid``."""
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
         raise OptionError(f"a kernel distance takes features (n, d) and (m, d); got {a.shape} and {b.shape}")
-    ja, jb = _members(a, groups_a), _members(b, groups_b)
+    (ja, na), (jb, nb) = _members(a, groups_a, 0), _members(b, groups_b, 1)
     if min(len(ja), len(jb)) < 2:
         raise OptionError(f"a kernel distance needs at least two groups on each side; got {len(ja)} and {len(jb)}")
-    return Sums(ja.sum(axis=1), jb.sum(axis=1), ja @ kernel(a, a) @ ja.T, jb @ kernel(b, b) @ jb.T, ja @ kernel(a, b) @ jb.T)
+    apart = np.array([[float(one != other) for other in nb] for one in na])
+    return Sums(ja.sum(axis=1), jb.sum(axis=1), ja @ kernel(a, a) @ ja.T, jb @ kernel(b, b) @ jb.T, ja @ kernel(a, b) @ jb.T, apart)
 
 
-def _members(rows: NDArray[np.floating], groups: Groups) -> Array:
-    """(groups, rows) of zeros and ones."""
-    names = list(range(len(rows))) if groups is None else list(groups)
+def _members(rows: NDArray[np.floating], groups: Groups, side: int) -> tuple[Array, list[Hashable]]:
+    """(groups, rows) of zeros and ones, and the groups' names."""
+    names: list[Hashable] = [(side, k) for k in range(len(rows))] if groups is None else list(groups)
     if len(names) != len(rows):
         raise OptionError(f"groups must name every row: {len(rows)} rows, {len(names)} names")
     places = {name: k for k, name in enumerate(dict.fromkeys(names))}
     table = np.zeros((len(places), len(names)))
     table[[places[name] for name in names], np.arange(len(names))] = 1
-    return table
+    return table, list(places)

@@ -66,13 +66,16 @@ def rows_of(plan: EvalPlan, out: Path, judge: Judge | None, looks: Sequence[Look
         for scale in plan.scales:
             mine = [s for s in scores if s.method == method.name and s.scale == scale]
             states = _states(plan, out, method, scale)
+            groups = {str(t.path): t.group for t in judge.textures} if judge else {}
             medians = {name: [s.value for s in mine if s.metric == name] for name in METRICS}
             if states:
-                medians["contrast"] = [255 * float(luma(image).std()) for image, _, _, _ in states]
+                medians["contrast"] = [255 * float(luma(image).std()) for image, *_ in states]
             kept = {name: float(np.median(values)) for name, values in medians.items() if values}
             distances: dict[Look, Interval] = {}
             if judge is not None and len(states) > 1:
                 images, names, materials, keys = ([state[k] for state in states] for k in range(4))
+                # A state of a real surface goes by that surface's group: it is not compared with it.
+                names = [groups.get(str(state[4]), state[1]) for state in states]
                 for look in looks:
                     distances[look] = judge.distance(images, names, materials, look, keys=keys)  # type: ignore[arg-type]
             rows.append(Row(method.name, scale, len(states), kept, distances))
@@ -122,14 +125,14 @@ def seed_rows(plan: EvalPlan, out: Path) -> list[SeedRow]:
     return rows
 
 
-def _states(plan: EvalPlan, out: Path, method: Method, scale: float) -> list[tuple[Image, str, str, str]]:
-    """Picture, name, material and hash of every state of a method at a scale."""
+def _states(plan: EvalPlan, out: Path, method: Method, scale: float) -> list[tuple[Image, str, str, str, Path]]:
+    """Picture, name, material, hash and input of every state of a method at a scale."""
     found = []
     for item in plan.items:
         run = stored_runs(plan, out, item).get(method.name)
         step = run.step_at(scale) if run else None
         if run is not None and step is not None:
-            found.append((read_png(run.folder / step["file"])[0], item.name, item.material, str(step["sha256"])))
+            found.append((read_png(run.folder / step["file"])[0], item.name, item.material, str(step["sha256"]), item.path))
     return found
 
 

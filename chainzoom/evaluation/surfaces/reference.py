@@ -39,9 +39,9 @@ class Views:
         pictures, groups = (tuple(values[k] for k in chosen) for values in (self.pictures, self.groups))
         return Views(self.rows[chosen], pictures, groups, tuple(self.materials[k] for k in chosen))
 
-    def of(self, material: str, apart_from: frozenset[str] = frozenset()) -> Views:
-        """Rows of pictures that show a material, without some groups."""
-        return self.where(lambda k: material in self.materials[k] and self.groups[k] not in apart_from)
+    def of(self, material: str) -> Views:
+        """Rows of pictures that show a material."""
+        return self.where(lambda k: material in self.materials[k])
 
     def plain(self, materials: Sequence[str]) -> tuple[Views, list[str]]:
         """Rows of pictures with a single label, out of ``materials``, and the label of each."""
