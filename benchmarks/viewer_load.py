@@ -1,10 +1,10 @@
 """Clients that pan in the viewer at once, on loopback: milliseconds from request to sharp tile, and how much of it is the backbone.
 
-    python benchmarks/viewer_load.py [--clients 8] [--seconds 25] [--photo examples/cat.png] [--preset default]
+    python benchmarks/viewer_load.py [--clients 8 | --browsers 8] [--seconds 25] [--photo examples/cat.png] [--preset default]
 
 Each client does what the page does: it looks at a place, asks for the tiles it sees there with at most three requests at once, the middle
 first, waits at most ten seconds for them, and moves on; what it no longer sees it drops. It goes its way twice: what is made the first time
-comes from the cache the second time.
+comes from the cache the second time. With ``--browsers`` they are real ones (``viewer_browsers.py``), and the figures those of their pages.
 """
 
 from __future__ import annotations
@@ -34,39 +34,44 @@ _COST = re.compile(r"made in ([\d.]+) s, backbone ([\d.]+) s, windows (\d+)")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--browsers", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=25)
     parser.add_argument("--photo", type=Path, default=PHOTO)
     parser.add_argument("--preset", default="default")
     parser.add_argument("--no-save", action="store_true")
     options = parser.parse_args()
     before = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory() as cache:
-        text = asyncio.run(load(options, Path(cache)))
+    if options.browsers:
+        from viewer_browsers import measure
+
+        text = measure(options, [sys.executable, *command(options)])
+        who, name, arguments = (
+            f"{options.browsers} browsers",
+            "viewer_browsers",
+            f"--browsers {options.browsers} --seconds {options.seconds:g} ",
+        )
+    else:
+        with tempfile.TemporaryDirectory() as cache:
+            text = asyncio.run(load(options, Path(cache)))
+        who, name, arguments = f"{options.clients} clients", "viewer_load", ""
     if not options.no_save:
-        note = f"{options.clients} clients for {options.seconds:g} s each way on a machine that others use too"
-        busy = f"load average before: {before:.1f}"
-        command = f"python benchmarks/viewer_load.py --preset {options.preset}"
-        save(f"viewer_load_{Path(options.preset).stem}", header(command, note, busy) + text)
+        note = f"{who} for {options.seconds:g} s each way; load average before: {before:.1f}"
+        told = f"python benchmarks/viewer_load.py {arguments}--preset {options.preset}"
+        save(f"{name}_{Path(options.preset).stem}", header(told, note) + text)
     else:
         print(text)
 
 
+def command(options: argparse.Namespace) -> list[str]:
+    """The viewer's command line; the cache's folder is still to be added."""
+    shown = ["-m", "chainzoom", "view", str(options.photo), "--preset", options.preset]
+    return [*shown, "--port", "0", "--no-browser", "--cache"]
+
+
 async def load(options: argparse.Namespace, cache: Path) -> str:
     """The table of a cold and a cached run."""
-    command = [
-        "-m",
-        "chainzoom",
-        "view",
-        str(options.photo),
-        "--preset",
-        options.preset,
-        "--port",
-        "0",
-        "--no-browser",
-        "--cache",
-        str(cache),
-    ]
-    server = await asyncio.create_subprocess_exec(sys.executable, *command, stderr=asyncio.subprocess.PIPE)
+    arguments = [*command(options), str(cache)]
+    server = await asyncio.create_subprocess_exec(sys.executable, *arguments, stderr=asyncio.subprocess.PIPE)
     assert server.stderr is not None
     try:
         line = (await server.stderr.readline()).decode()

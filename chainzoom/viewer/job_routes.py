@@ -13,12 +13,14 @@ from fastapi.responses import FileResponse, StreamingResponse
 
 from chainzoom.errors import OptionError
 from chainzoom.viewer.film import Place
-from chainzoom.viewer.jobs import Job
+from chainzoom.viewer.jobs import Job, Jobs
 from chainzoom.viewer.models import FilmBody, PlaceBody, ZoomBody
+from chainzoom.viewer.queue import QueueFullError
 from chainzoom.viewer.routes import Id, desk_of, viewer_of
 
 router = APIRouter(prefix="/api/jobs", tags=["jobs"])
 _TICK, _ALIVE = 0.1, 15.0
+_FOLLOWERS = 64
 _FILES = {"run.json": "application/json", "zoom.mp4": "video/mp4", "strip.png": "image/png"}
 
 
@@ -62,11 +64,14 @@ async def cancel(request: Request, job: Id) -> dict[str, Any]:
 async def events(request: Request, job: Id, last_event_id: Annotated[str, Header(max_length=20)] = "") -> StreamingResponse:
     """Progress as server-sent events: ``progress``, and at last ``done``, ``failed`` or ``cancelled``.
 
-    ``Last-Event-ID`` goes on from there.
+    ``Last-Event-ID`` goes on from there. At most 64 may follow at once.
     """
-    found = viewer_of(request).jobs.get(job)
+    jobs = viewer_of(request).jobs
+    found = jobs.get(job)
+    if jobs.followers >= _FOLLOWERS:
+        raise QueueFullError("too many follow jobs already; ask for the job's state instead")
     start = int(last_event_id) + 1 if last_event_id.isascii() and last_event_id.isdigit() else 0
-    return StreamingResponse(_stream(found, start), media_type="text/event-stream", headers={"cache-control": "no-store"})
+    return StreamingResponse(_stream(jobs, found, start), media_type="text/event-stream", headers={"cache-control": "no-store"})
 
 
 @router.get("/{job}/files/{name}", response_class=FileResponse)
@@ -96,19 +101,25 @@ def _place(body: PlaceBody) -> Place:
     return Place(body.x, body.y, body.side)
 
 
-async def _stream(job: Job, start: int) -> AsyncIterator[str]:
-    sent, quiet = start, 0.0
-    while True:
-        over = job.over
-        for number in range(sent, len(job.events)):
-            event = job.events[number]
-            name = event["state_of_job"] if event["state_of_job"] in ("done", "failed", "cancelled") else "progress"
-            yield f"id: {number}\nevent: {name}\ndata: {json.dumps(event)}\n\n"
-            sent, quiet = number + 1, 0.0
-        if over:
-            return
-        await asyncio.sleep(_TICK)
-        quiet += _TICK
-        if quiet >= _ALIVE:
-            quiet = 0.0
-            yield ": still here\n\n"
+async def _stream(jobs: Jobs, job: Job, start: int) -> AsyncIterator[str]:
+    """Events from number ``start`` on; a client that goes away ends it at the next pause."""
+    jobs.followers += 1
+    try:
+        # Whoever claims to know more than there is knows another job, and is told everything.
+        sent, quiet = start if start <= len(job.events) else 0, 0.0
+        while True:
+            over = job.over
+            for number in range(sent, len(job.events)):
+                event = job.events[number]
+                name = event["state_of_job"] if event["state_of_job"] in ("done", "failed", "cancelled") else "progress"
+                yield f"id: {number}\nevent: {name}\ndata: {json.dumps(event)}\n\n"
+                sent, quiet = number + 1, 0.0
+            if over:
+                return
+            await asyncio.sleep(_TICK)
+            quiet += _TICK
+            if quiet >= _ALIVE:
+                quiet = 0.0
+                yield ": still here\n\n"
+    finally:
+        jobs.followers -= 1

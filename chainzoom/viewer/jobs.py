@@ -119,7 +119,10 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 class Jobs:
-    """All jobs of a viewer. The last few finished ones are kept, older ones are removed with their files."""
+    """All jobs of a viewer. The last few finished ones are kept, older ones are removed with their files.
+
+    followers  how many clients follow a job now; kept by the event loop alone
+    """
 
     def __init__(self, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
@@ -129,6 +132,7 @@ class Jobs:
         self._waiting: deque[Job] = deque()
         self._changed = Condition()
         self._closing = False
+        self.followers = 0
         self._thread = Thread(target=self._run_all, daemon=True, name="jobs")
         self._thread.start()
 

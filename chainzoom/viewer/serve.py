@@ -42,18 +42,38 @@ def serve(options: ViewerOptions, host: str, port: int, *, browser: bool, say: C
 
 
 def _bind(host: str, port: int) -> socket.socket:
+    bound = None
     try:
         kind, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(kind, socket.SOCK_STREAM)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(place)
+        bound.listen(512)  # from here on whoever reads the address can use it
     except (OSError, OverflowError) as error:
+        if bound is not None:
+            bound.close()
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise OptionError(f"cannot listen on {host}:{port}: {reason}; try another --port or --host") from None
     return bound
 
 
 def _shown(host: str) -> str:
+    """The host of an address that another machine can open."""
     if host in ("0.0.0.0", "::"):
-        return socket.gethostname()
+        host = _own(host) or socket.gethostname()
     return f"[{host}]" if ":" in host else host
+
+
+def _own(every: str) -> str | None:
+    """This machine's address on the way out, None without a network. Nothing is sent: connecting a datagram socket only picks a route.
+
+    The machine's name would be nicer to read, but often means the loopback address, or nothing to the others.
+    """
+    family, beyond = (socket.AF_INET6, "2001:db8::1") if every == "::" else (socket.AF_INET, "192.0.2.1")
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((beyond, 9))
+            found = str(probe.getsockname()[0])
+    except OSError:
+        return None
+    return None if is_loopback(found) else found

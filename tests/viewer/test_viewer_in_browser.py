@@ -228,16 +228,3 @@ def test_on_a_phone_the_picture_comes_first(server: Running, browser: ViewerBrow
         ".filter(b => b.offsetParent && b.getBoundingClientRect().height < 40).map(b => b.id)"
     )
     assert browser.run(small) == []
-
-
-def test_everything_has_a_name_for_screen_readers(server: Running, browser: ViewerBrowser) -> None:
-    browser.open(at(server, 16))
-    browser.settle()
-    found = browser._send("Accessibility.getFullAXTree")["nodes"]
-    wanted = {"button", "slider", "checkbox", "switch", "combobox", "textbox", "spinbutton", "image", "link", "dialog"}
-    nameless = [
-        one.get("role", {}).get("value")
-        for one in found
-        if not one.get("ignored") and one.get("role", {}).get("value") in wanted and not one.get("name", {}).get("value")
-    ]
-    assert nameless == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 import time
 from pathlib import Path
@@ -47,6 +48,40 @@ class ViewerBrowser(_module.Browser):  # type: ignore[name-defined,misc]
             x, y = (start[i] + (end[i] - start[i]) * step / 8 for i in (0, 1))
             self._send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y, button="left", buttons=1)
         self._send("Input.dispatchMouseEvent", type="mouseReleased", x=end[0], y=end[1], button="left", clickCount=1)
+
+    def touch(self, *fingers: list[tuple[float, float]]) -> None:
+        """Fingers go down together, move along their paths (of equal lengths) and are lifted."""
+        self._send("Emulation.setTouchEmulationEnabled", enabled=True, maxTouchPoints=5)
+        for step, places in enumerate(zip(*fingers, strict=True)):
+            points = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(places)]
+            self._send("Input.dispatchTouchEvent", type="touchMove" if step else "touchStart", touchPoints=points)
+        self._send("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
+    def click_in(self, selector: str, x: float, y: float) -> None:
+        """A real click at a share of an element's width and height."""
+        place = f"document.querySelector({json.dumps(selector)})"
+        self.run(f"{place}.scrollIntoView({{block: 'center'}})")
+        left, top, wide, high = self.run(
+            f"(() => {{ const b = {place}.getBoundingClientRect(); return [b.x, b.y, b.width, b.height]; }})()"
+        )
+        for kind in ("mousePressed", "mouseReleased"):
+            self._send("Input.dispatchMouseEvent", type=kind, x=left + x * wide, y=top + y * high, button="left", clickCount=1)
+
+    def spoken(self) -> list[dict[str, Any]]:
+        """What screen readers see: role, name, value, states and what is inside, of everything that is not hidden from them."""
+        nodes = self._send("Accessibility.getFullAXTree")["nodes"]
+        names = {one["nodeId"]: one.get("name", {}).get("value", "") for one in nodes}
+        return [
+            {
+                "role": one.get("role", {}).get("value", ""),
+                "name": one.get("name", {}).get("value", ""),
+                "value": one.get("value", {}).get("value"),
+                "inside": " ".join(filter(None, (names.get(child, "") for child in one.get("childIds", [])))),
+                **{state["name"]: state["value"].get("value") for state in one.get("properties", [])},
+            }
+            for one in nodes
+            if not one.get("ignored")
+        ]
 
     def type(self, text: str) -> None:
         """Text into what has the focus."""

@@ -178,6 +178,10 @@ function startViewer() {
     in: keys["+"], out: keys["-"], home: keys[0], toggle: () => controls(!$("viewer").classList.contains("open")), share, save, record,
     help: keys["?"], back: () => { location.hash = ""; },
   })) $(id).addEventListener("click", act);
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault(); // the address holds the place, not the element
+    controls(true, true);
+  });
   document.addEventListener("keydown", (event) => {
     if ($("viewer").hidden || event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
     if (event.target.closest("input, select, textarea, pre, [role=slider]")) {
