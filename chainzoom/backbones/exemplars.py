@@ -52,8 +52,12 @@ class Exemplars:
         except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise WeightsError(f"{path} is no shelf of exemplars ({error!r}); reinstall chainzoom or make it anew") from None
 
+    def nearest(self, embedding: Array) -> int:
+        """The surface whose words are nearest to the (384,) embedding: always the same one, so that grain runs one way through a zoom."""
+        return int(np.argmax(self.words @ embedding))
+
     def pick(self, embedding: Array, seed: int) -> int:
-        """One of the surfaces whose words are nearest to the (384,) embedding, drawn from the seed, nearer ones more often."""
+        """One of the nearest surfaces, drawn from the seed, nearer ones more often; for training."""
         near = self.words @ embedding
         best = np.argsort(-near, kind="stable")[:_CANDIDATES]
         chance = np.exp((near[best] - near[best[0]]) / _TEMPERATURE)
@@ -91,10 +95,10 @@ _FADE = _fade()
 
 
 def _turned(texture: Array, seed: int) -> Array:
-    """One of eight orientations, the same over a whole field."""
-    turn = derive(seed, "orientation") % 8
-    texture = np.rot90(texture, turn % 4)
-    return np.ascontiguousarray(texture[:, ::-1] if turn >= 4 else texture)
+    """Mirrored along one axis, the other, both or none, the same over a whole field; grain keeps its direction."""
+    turn = derive(seed, "orientation") % 4
+    texture = texture[::-1] if turn & 1 else texture
+    return np.ascontiguousarray(texture[:, ::-1] if turn & 2 else texture)
 
 
 def _decoded(content: bytes) -> Array:

@@ -33,6 +33,9 @@ LICENCE = "CC-BY-SA-4.0"
 TILE = 160
 """Input pixels of a tile that are kept; around them lies what the network sees."""
 
+MARGIN = 8
+"""Input pixels that are mirrored around a picture."""
+
 
 class Pocket:
     """4x, text-aware, stochastic.
@@ -114,7 +117,7 @@ class Pocket:
         """As ``upscale``; the noise is that of the picture's place (x, y) on its level, in pixels of ``image``."""
         with self._lock:
             embedding = self._words.encode(prompt)
-            number = self._shelf.pick(embedding, derive(noise.seed, "exemplar"))
+            number = self._shelf.nearest(embedding)
             raw = self._raw(image, self._code(embedding), number, noise, origin)
         return project(clip(raw), image)
 
@@ -127,16 +130,19 @@ class Pocket:
 
     def _raw(self, image: Image, words: Array, number: int, noise: NoiseField, origin: tuple[int, int]) -> Image:
         """The network's output, made in tiles that see as far as the network does, so that tiling changes nothing but rounding."""
-        shape = self._read[0]
+        reach = self._read[0].reach
         height, width = image.shape[:2]
+        # Mirrored edges, because the network's own padding is black and draws a frame.
+        wide = np.pad(image, [(MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)], mode="reflect" if min(height, width) > 1 else "edge")
         out = np.empty((height * SCALE, width * SCALE, 3), np.float32)
         for top in range(0, height, TILE):
             for left in range(0, width, TILE):
-                y0, x0 = max(0, top - shape.reach), max(0, left - shape.reach)
+                y0, x0 = max(-MARGIN, top - reach), max(-MARGIN, left - reach)
                 bottom, right = min(height, top + TILE), min(width, left + TILE)
-                y1, x1 = min(height, bottom + shape.reach), min(width, right + shape.reach)
+                y1, x1 = min(height + MARGIN, bottom + reach), min(width + MARGIN, right + reach)
                 planes = self._planes(noise, number, (origin[0] + x0, origin[1] + y0, origin[0] + x1, origin[1] + y1))
-                part = np.ascontiguousarray(image[y0:y1, x0:x1].transpose(2, 0, 1)[None], np.float32)
+                part = wide[y0 + MARGIN : y1 + MARGIN, x0 + MARGIN : x1 + MARGIN]
+                part = np.ascontiguousarray(part.transpose(2, 0, 1)[None], np.float32)
                 made = self._network([part, words, *planes])[0].transpose(1, 2, 0)
                 rows, columns = slice((top - y0) * SCALE, (bottom - y0) * SCALE), slice((left - x0) * SCALE, (right - x0) * SCALE)
                 out[top * SCALE : bottom * SCALE, left * SCALE : right * SCALE] = made[rows, columns]

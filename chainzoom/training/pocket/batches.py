@@ -20,9 +20,13 @@ from chainzoom.training.pocket.pictures import Library
 from chainzoom.training.pocket.projection import band, shrink, spread
 
 
+_CHANGED = 0.2
+"""Share of chained inputs whose exemplar is another one than at the step before."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """(B, 3, h, w) inputs, (B, 3, 4h, 4w) comparisons, (B,) sentence numbers, pictures' numbers, creativity, depth, and which are pure."""
+    """(B, 3, h, w) inputs, (B, 3, 4h, 4w) comparisons, (B,) sentence numbers, pictures' numbers, creativity, depth, exemplars' numbers (-1: not chosen), and which are pure."""
 
     image: torch.Tensor
     real: torch.Tensor
@@ -30,18 +34,26 @@ class Batch:
     number: NDArray[np.int64]
     creativity: torch.Tensor
     depth: NDArray[np.int64]
+    exemplar: NDArray[np.int64]
     pure: torch.Tensor
     paired: torch.Tensor
 
 
-def draw_fields(shelf: Exemplars | None, words: NDArray[np.float32], rng: np.random.Generator, side: int) -> torch.Tensor:
-    """(B, side, side): for each sentence a random part of the field of an exemplar that its words bring up; zeros without a shelf."""
-    fields = np.zeros((len(words), side, side), np.float32)
+def draw_fields(
+    shelf: Exemplars | None, words: NDArray[np.float32], rng: np.random.Generator, side: int, known: NDArray[np.int64]
+) -> tuple[torch.Tensor, NDArray[np.int64]]:
+    """(B, side, side): for each sentence a random part of the field of an exemplar, and the exemplars' numbers.
+
+    ``known`` are numbers from the step before (-1: none), mostly kept, as the backbone does; else the words bring one up.
+    """
+    fields, numbers = np.zeros((len(words), side, side), np.float32), known.copy()
     for k, said in enumerate(words if shelf else ()):
         seed, x, y = (int(value) for value in rng.integers(1 << 20, size=3))
         assert shelf is not None
-        fields[k] = shelf.field(shelf.pick(said, seed), seed, (x, y, x + side, y + side))
-    return torch.from_numpy(fields)
+        if known[k] < 0 or rng.random() < _CHANGED:
+            numbers[k] = shelf.pick(said, seed)
+        fields[k] = shelf.field(int(numbers[k]), seed, (x, y, x + side, y + side))
+    return torch.from_numpy(fields), numbers
 
 
 class Made:
@@ -50,14 +62,14 @@ class Made:
     def __init__(self, capacity: int = 256, deepest: int = 5) -> None:
         self.capacity, self.deepest = capacity, deepest
         self.pictures: list[torch.Tensor] = []
-        self.notes: list[tuple[int, int, int]] = []
+        self.notes: list[tuple[int, int, int, int]] = []
 
-    def add(self, pictures: torch.Tensor, batch: Batch) -> None:
+    def add(self, pictures: torch.Tensor, batch: Batch, exemplars: NDArray[np.int64]) -> None:
         """Keep what was made of a batch; the oldest go. The deepest are not zoomed into further."""
         for k in range(len(pictures)):
             if batch.depth[k] < self.deepest:
                 self.pictures.append((pictures[k].clamp(0, 1) * 255).round().to(torch.uint8))
-                self.notes.append((int(batch.sentence[k]), int(batch.number[k]), int(batch.depth[k]) + 1))
+                self.notes.append((int(batch.sentence[k]), int(batch.number[k]), int(batch.depth[k]) + 1, int(exemplars[k])))
         del self.pictures[: -self.capacity], self.notes[: -self.capacity]
 
     def state_dict(self) -> dict[str, object]:
@@ -67,7 +79,7 @@ class Made:
     def load_state_dict(self, state: dict[str, list[torch.Tensor] | list[list[int]]]) -> None:
         """Put back what ``state_dict`` gave."""
         self.pictures = [picture for picture in state["pictures"] if isinstance(picture, torch.Tensor)]
-        self.notes = [(note[0], note[1], note[2]) for note in state["notes"] if isinstance(note, list)]
+        self.notes = [(note[0], note[1], note[2], note[3] if len(note) > 3 else -1) for note in state["notes"] if isinstance(note, list)]
 
 
 def make_batch(
@@ -79,7 +91,7 @@ def make_batch(
     numbers = np.array([library.draw(rng) for _ in range(size)])
     texts = np.array([library.say(number, rng) for number in numbers])
     real = torch.from_numpy(np.stack([library.crop(number, 4 * side, rng) for number in numbers])).permute(0, 3, 1, 2).float() / 255
-    depth = np.zeros(size, np.int64)
+    depth, exemplar = np.zeros(size, np.int64), np.full(size, -1)
     low = shrink(real)
     bands = band(real)
     creativity = torch.ones(size)
@@ -92,12 +104,12 @@ def make_batch(
             real[k] = (spread(low[k : k + 1]) + bands[k : k + 1])[0].clamp(0, 1)
         else:
             pick = int(rng.integers(len(made.pictures)))
-            texts[k], numbers[k], depth[k] = made.notes[pick]
+            texts[k], numbers[k], depth[k], exemplar[k] = made.notes[pick]
             low[k] = _part(made.pictures[pick], side, rng)
             crop = library.crop(int(numbers[k]), 4 * side, rng)
             real[k] = torch.from_numpy(crop).permute(2, 0, 1).float() / 255
     flags = torch.arange(size)
-    return Batch(low, real, texts, numbers, creativity, depth, flags < pure, flags < size - chained)
+    return Batch(low, real, texts, numbers, creativity, depth, exemplar, flags < pure, flags < size - chained)
 
 
 def _part(picture: torch.Tensor, side: int, rng: np.random.Generator) -> torch.Tensor:

@@ -59,8 +59,8 @@ class Loss:
     pairs, ``pixels`` at full creativity and ``faithful`` at none.
     """
 
-    pixel_critic: float = 0.05
-    feature_critic: float = 0.05
+    pixel_critic: float = 0.03
+    feature_critic: float = 0.03
     style: float = 0.05
     contrast: float = 0.1
     pixels: float = 0.5

@@ -12,6 +12,10 @@ from torch.nn.utils.parametrizations import spectral_norm
 from chainzoom.training.pocket.features import WIDTHS
 
 
+_GAIN = 3.0
+"""Spectral norms keep scores small; without this the hinge's margin is out of reach and critics stay vague."""
+
+
 class Head(nn.Module):
     """Scores of feature maps; the words' part is a projection (Miyato and Koyama 2018)."""
 
@@ -26,7 +30,7 @@ class Head(nn.Module):
         x = functional.leaky_relu(self.squeeze(x), 0.2)
         x = functional.leaky_relu(self.look(x), 0.2)
         plain = self.real(x)[:, 0].float()
-        return [plain + (x * self.words(said)[..., None, None]).sum(1).float() for said in words]
+        return [_GAIN * (plain + (x * self.words(said)[..., None, None]).sum(1).float()) for said in words]
 
 
 class FeatureCritic(nn.Module):

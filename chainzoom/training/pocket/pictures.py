@@ -124,7 +124,7 @@ def _levels(picture: PILImage.Image) -> tuple[NDArray[np.uint8], ...]:
         size = (round(picture.width * scale), round(picture.height * scale))
         level = picture if scale == 1 else picture.resize(size, PILImage.Resampling.LANCZOS)
         plane = np.asarray(level.convert("L"), np.float64) / 255
-        middle = plane[max(0, plane.shape[0] // 2 - 192) :][:384, max(0, plane.shape[1] // 2 - 192) :][:, :384]
+        middle = plane[max(0, plane.shape[0] // 2 - 128) :][:256, max(0, plane.shape[1] // 2 - 128) :][:, :256]
         if spectral_ratio(middle) >= _SHARP * NATURAL_RATIO:
             found.append(np.asarray(level))
         scale *= _SHRINK

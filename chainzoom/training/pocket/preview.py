@@ -26,8 +26,9 @@ def zoom(
     """States (B, 3, 4h, 4w) of a chain into the middle of (B, 3, h, w), made with (B, 384) words."""
     states = []
     amount = torch.full((len(image),), creativity)
+    numbers = np.array([shelf.nearest(said) if shelf else -1 for said in words.numpy()])
     for step in range(steps):
-        fields = draw_fields(shelf, words.numpy(), np.random.default_rng(step), 4 * image.shape[-1])
+        fields, _ = draw_fields(shelf, words.numpy(), np.random.default_rng(step), 4 * image.shape[-1], numbers)
         noise = draw_noise(generator.shape, fields, amount)
         with torch.autocast("cpu", torch.bfloat16):
             raw = generator(image.contiguous(memory_format=torch.channels_last), words, noise, amount)

@@ -130,7 +130,7 @@ class Trainer:
         wrong = functional.normalize(words.roll(1, 0) - self.generator.centre, dim=1)
         code = functional.normalize(words - self.generator.centre, dim=1)
         self._rate()
-        fields = draw_fields(self.shelf, self.library.words[batch.sentence], rng, 4 * config.data.side)
+        fields, exemplars = draw_fields(self.shelf, self.library.words[batch.sentence], rng, 4 * config.data.side, batch.exemplar)
         noise = draw_noise(self.generator.shape, fields, batch.creativity)
         image = batch.image.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.mixed):
@@ -169,7 +169,7 @@ class Trainer:
         with torch.no_grad():
             for kept, new in zip(self.average.parameters(), self.generator.parameters(), strict=True):
                 kept.lerp_(new, 1 - min(config.ema, (self.step + 1) / (self.step + 10)))
-        self.made.add(made.detach(), batch)
+        self.made.add(made.detach(), batch, exemplars)
         fine = self._fineness(made.detach(), batch)
         return {
             "critics": float(loss_critics.detach()),

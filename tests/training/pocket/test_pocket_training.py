@@ -129,15 +129,17 @@ def test_chained_inputs_are_parts_of_what_was_made(folder: Path) -> None:
     first = make_batch(library, made, rng, 8, 16, (0.5, 0.0, 0.5), 0.0)
     assert (first.depth == 0).all()
     for _ in range(4):
-        made.add(spread(first.image).clamp(0, 1), first)
+        made.add(spread(first.image).clamp(0, 1), first, np.arange(8))
     second = make_batch(library, made, rng, 8, 16, (0.5, 0.0, 0.5), 0.0)
     assert list(second.depth) == [0] * 4 + [1] * 4
+    assert (second.exemplar[:4] == -1).all()
+    assert (second.exemplar[4:] >= 0).all()
     part, whole = second.image[-1], torch.stack(made.pictures).float() / 255
     windows = whole.unfold(2, 16, 1).unfold(3, 16, 1)
     assert float((windows - part[None, :, None, None]).abs().amax((1, 4, 5)).min()) < 1e-6
     deep = dataclasses.replace(second, depth=np.full(8, 2))
     count = len(made.pictures)
-    made.add(spread(second.image), deep)
+    made.add(spread(second.image), deep, deep.exemplar)
     assert len(made.pictures) == count
 
 
@@ -153,7 +155,7 @@ def test_a_killed_run_goes_on_as_if_undisturbed(tmp_path: Path, folder: Path, sh
     assert (tmp_path / "a" / "pictures" / "step-000004.png").exists()
 
 
-def test_the_export_is_what_the_backbone_computes(tmp_path: Path, folder: Path, shelf: Path) -> None:
+def test_the_export_is_what_the_backbone_computes(tmp_path: Path, folder: Path, shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = trainer(config(tmp_path / "run", folder, shelf, steps=2))
     one.run()
     file = tmp_path / "run" / "export" / "step-000002" / "pocket.safetensors"
@@ -162,6 +164,7 @@ def test_the_export_is_what_the_backbone_computes(tmp_path: Path, folder: Path, 
 
     image = np.random.default_rng(0).random((20, 24, 3), dtype=np.float32)
     embedding = embed(["sand"])[0]
+    monkeypatch.setattr("chainzoom.backbones.pocket.MARGIN", 0)
     raw = pocket._raw(image, pocket._code(embedding), 1, NoiseField(3), (5, 6))
     planes = [torch.from_numpy(plane) for plane in pocket._planes(NoiseField(3), 1, (5, 6, 29, 26))]
     halved = Generator(one.average.shape)
