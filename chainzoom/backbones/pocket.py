@@ -119,7 +119,8 @@ class Pocket:
             embedding = self._words.encode(prompt)
             number = self._shelf.nearest(embedding)
             raw = self._raw(image, self._code(embedding), number, noise, origin)
-        return project(clip(raw), image)
+        # Only the band of ``raw`` that the input cannot hold means anything, so it is not clipped before.
+        return clip(project(raw, image))
 
     def _code(self, embedding: Array) -> Array:
         """What the network reads of a prompt: the embedding, centred as in training, and the creativity."""

@@ -98,6 +98,13 @@ def test_seeds_differ_in_invention_and_agree_in_evidence(pocket: Pocket, picture
     assert np.abs(shrink(a, (52, 40)) - shrink(b, (52, 40))).mean() < 0.001
 
 
+def test_the_level_of_what_the_network_says_means_nothing(pocket: Pocket, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = pocket.upscale(picture, "grass", seed=1)
+    raw = Pocket._raw
+    monkeypatch.setattr(Pocket, "_raw", lambda *given: raw(*given) - np.float32(0.7))
+    np.testing.assert_allclose(pocket.upscale(picture, "grass", seed=1), made, atol=1e-4)
+
+
 def test_words_change_the_picture(pocket: Pocket, picture: np.ndarray) -> None:
     assert np.abs(pocket.upscale(picture, "grass") - pocket.upscale(picture, "wooden planks")).mean() > 0.002
 
