@@ -84,9 +84,12 @@ def cross_validate(
 ) -> Skill:
     """Skill on groups left out in turn. Every material's groups are dealt over the folds, so that each fold misses few of each.
 
-    ``pictures`` names the picture of every row; by default a group is one picture.
+    ``pictures`` names the picture of every row; by default a group is one picture. Raises OptionError for a material with a single group.
     """
     names = tuple(sorted(set(labels)))
+    lone = sorted(name for name in names if len({g for g, label in zip(groups, labels, strict=True) if label == name}) < 2)
+    if lone:
+        raise OptionError(f"cross-validation needs two groups of every material; there is one of {', '.join(lone)}")
     which = _dealt(labels, groups, folds)
     scores = np.zeros((len(labels), len(names)))
     for fold in range(folds):
@@ -94,8 +97,6 @@ def cross_validate(
         if not out.any():
             continue
         kept = [label for label, left in zip(labels, out, strict=True) if not left]
-        if set(kept) != set(names):
-            raise OptionError(f"cross-validation needs two groups of every material; fold {fold} is left with {sorted(set(kept))}")
         scores[out] = fit(features[~out], kept, names, ridge).scores(features[out])
     truth = np.array([names.index(label) for label in labels])
     whole = list(pictures if pictures is not None else groups)

@@ -17,7 +17,10 @@ from chainzoom import registry
 from chainzoom.backbones.base import BackboneFacts
 from chainzoom.cli import main
 from chainzoom.evaluation.datasets import Item
+from chainzoom.evaluation.plan import read_plan
 from chainzoom.evaluation.surfaces.inputs import blurred, named_materials
+from chainzoom.evaluation.surfaces.plans import read_choices
+from chainzoom.evaluation.surfaces.run import run_added
 from chainzoom.evaluation.surfaces.words import count_named
 from chainzoom.images import Image, clip, resize
 from chainzoom.registry import Entry
@@ -59,7 +62,7 @@ def run(*words: str | Path) -> int:
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     folder = tmp_path / "photos"
-    for k in range(3):
+    for k in range(2):
         save(folder / f"p{k}.png", 256, 256, seed=k)
     (folder / "materials.json").write_text('{"p0": "waves", "p1": "noise"}')
     return folder
@@ -103,7 +106,11 @@ def test_from_photos_to_tables(
     assert (out / "surfaces" / "words-toy-64x.webp").stat().st_size > 1000
     before = (out / "surfaces" / "surfaces.json").read_text()
     monkeypatch.setattr(Obedient, "upscale", None)
-    assert run(*words) == 0
+    told: list[str] = []
+    choices = read_choices(out)
+    assert choices is not None
+    run_added(read_plan(out), out, choices, told.append)
+    assert told == []
     assert run("eval", out, "--report", "--perceptual-weights", tmp_path) == 0
     assert (out / "surfaces" / "surfaces.json").read_text() == before
 
