@@ -87,7 +87,7 @@ class ViewerBrowser(_module.Browser):  # type: ignore[name-defined,misc]
         """Text into what has the focus."""
         self._send("Input.insertText", text=text)
 
-    def settle(self, seconds: float = 60) -> None:
+    def settle(self, seconds: float = 150) -> None:
         """Until nothing is awaited any more."""
         self.wait("Boolean(window.chainzoomPicture?.photo && chainzoomPicture.layers.made)", seconds)
         quiet = "chainzoomPicture.loader.all().length === 0 && document.getElementById('work').hidden"
