@@ -161,7 +161,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         "|" + "---|" * 9,
     ]
     frozen = [
-        "| way | frames asked for | longest wait in each window, ms | p99 | tasks over 50 ms | longest, ms | latest timer | page again: p95, ms |",
+        "| way | frames asked for | longest wait in each window, ms | p99 | tasks over 50 ms | longest, ms | latest timer "
+        "| page again: p95, ms |",
         "|" + "---|" * 8,
     ]
     for row in rows:
