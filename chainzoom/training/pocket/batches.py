@@ -19,14 +19,15 @@ from chainzoom.backbones.exemplars import Exemplars
 from chainzoom.training.pocket.pictures import Library
 from chainzoom.training.pocket.projection import band, shrink, spread
 
-
 _CHANGED = 0.2
 """Share of chained inputs whose exemplar is another one than at the step before."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """(B, 3, h, w) inputs, (B, 3, 4h, 4w) comparisons, (B,) sentence numbers, pictures' numbers, creativity, depth, exemplars' numbers (-1: not chosen), and which are pure."""
+    """(B, 3, h, w) inputs, (B, 3, 4h, 4w) comparisons; for each its sentence's, picture's and exemplar's number (-1: not chosen),
+    creativity, depth in the chain, and whether it is pure.
+    """
 
     image: torch.Tensor
     real: torch.Tensor

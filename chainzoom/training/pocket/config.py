@@ -40,6 +40,7 @@ class Data:
     side      inputs are so many pixels square
     photos    share of photos among the draws
     shares    of pure, soft and chained inputs (``batches``)
+    coats     drawn furs besides the folder's pictures
     faithful  share of the pure inputs that are shown with a creativity below 1
     """
 
@@ -51,6 +52,7 @@ class Data:
     shares: tuple[float, ...] = (0.35, 0.25, 0.4)
     faithful: float = 0.25
     limit: int = 0
+    coats: bool = True
 
 
 @dataclass(frozen=True, slots=True)

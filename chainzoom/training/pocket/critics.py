@@ -11,7 +11,6 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from chainzoom.training.pocket.features import WIDTHS
 
-
 _GAIN = 3.0
 """Spectral norms keep scores small; without this the hinge's margin is out of reach and critics stay vague."""
 

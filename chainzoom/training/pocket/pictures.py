@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 from chainzoom.errors import OptionError
+from chainzoom.training.pocket import fur
 
 MANIFEST = "manifest.jsonl"
 _LARGEST, _SMALLEST = 1024, 160
@@ -42,8 +43,11 @@ class Library:
     words   (sentences, 384) embeddings; ``texts`` the sentences themselves
     """
 
-    def __init__(self, folder: Path, embed: Embed, split: str = "train", photos: float = 0.25, limit: int = 0) -> None:
-        """``photos``: share of draws that are photos. Raises OptionError when the folder holds no manifest or nothing of the split."""
+    def __init__(self, folder: Path, embed: Embed, split: str = "train", photos: float = 0.25, limit: int = 0, coats: bool = False) -> None:
+        """``photos``: share of draws that are photos; ``coats``: drawn furs as well.
+
+        Raises OptionError when the folder holds no manifest or nothing of the split.
+        """
         file = folder / MANIFEST
         if not file.is_file():
             raise OptionError(f"{folder} holds no {MANIFEST}; prepare it with: chainzoom train pocket-data {folder}")
@@ -54,6 +58,7 @@ class Library:
         self.texts: list[str] = []
         self._numbers: dict[str, int] = {}
         self.entries = [entry for row in rows if (entry := self._entry(folder, row))]
+        self.entries += [self._drawn(coat) for coat in fur.COATS if coats]
         self.words = embed(self.texts)
         self._weights = _balance(self.entries, photos)
 
@@ -64,6 +69,10 @@ class Library:
             return None
         numbers = tuple(self._number(text) for text in sentences(row["caption"], row["materials"]))
         return Entry(Path(row["file"]).stem, row["kind"], tuple(row["materials"]), levels, numbers)
+
+    def _drawn(self, coat: fur.Coat) -> Entry:
+        numbers = tuple(self._number(text) for text in sentences(coat.caption, ["fur"]))
+        return Entry(f"drawn-{coat.name}", "texture", ("fur",), _levels(PILImage.fromarray(fur.draw(coat))), numbers)
 
     def _number(self, text: str) -> int:
         if text not in self._numbers:

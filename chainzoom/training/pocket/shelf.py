@@ -17,6 +17,7 @@ from PIL import Image as PILImage
 from chainzoom.atomic import write_bytes
 from chainzoom.backbones.exemplars import INDEX, SIDE
 from chainzoom.errors import OptionError
+from chainzoom.training.pocket import fur
 from chainzoom.training.pocket.pictures import MANIFEST, Embed, sentences
 
 _SLOW = 24
@@ -24,9 +25,7 @@ _SLOW = 24
 _CONTRAST = (0.012, 0.2)
 _EVEN = 0.75
 """Largest spread of contrast over a 4 x 4 grid, relative to its mean."""
-_NATURAL = (0.5, 4.6)
-_MIRRORED = 160
-"""Shortest side of pictures that are mirrored to the size of an exemplar."""
+_NATURAL = (0.5, 3.5)
 _QUALITY = 88
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -45,18 +44,10 @@ def candidates(folder: Path, rows: Sequence[dict[str, Any]]) -> list[Candidate]:
     found = []
     for row in rows:
         with PILImage.open(folder / row["file"]) as picture:
-            best = _best_cut(_mirrored(picture.convert("L")))
+            best = _best_cut(picture.convert("L"))
         if best is not None:
             found.append(Candidate(row, *best))
     return found
-
-
-def _mirrored(picture: PILImage.Image) -> PILImage.Image:
-    """A picture that is a little too small, its far sides mirrored; fur is seldom large."""
-    short = [max(0, SIDE - side) for side in (picture.height, picture.width)]
-    if not any(short) or min(picture.size) < _MIRRORED:
-        return picture
-    return PILImage.fromarray(np.pad(np.asarray(picture), [(0, short[0]), (0, short[1])], mode="reflect"))
 
 
 def _best_cut(picture: PILImage.Image) -> tuple[NDArray[np.float32], float] | None:
@@ -120,13 +111,25 @@ def _may_be_shown(row: dict[str, Any]) -> bool:
     return row["split"] == "train" and row["kind"] != "photo" and bool(row["materials"]) and not row["licence"].startswith("GPL")
 
 
-def build(folder: Path, out: Path, embed: Embed, each: int = 8) -> int:
-    """Write the shelf from the split ``train`` of a prepared folder; returns how many exemplars it holds. Raises OptionError."""
+def _drawn(coat: fur.Coat) -> Candidate:
+    """The middle of a drawn coat, preferred to everything else that is called fur."""
+    row = {"file": f"drawn-{coat.name}-fur", "caption": coat.caption, "materials": ["fur"], "group": coat.name, "origin": coat.name}
+    plane = np.asarray(PILImage.fromarray(fur.draw(coat)).convert("L"), np.float32)[SIDE // 2 :][:SIDE, SIDE // 2 :][:, :SIDE]
+    texture = plane / np.float32(255) - _blurred(plane / np.float32(255))
+    return Candidate({**row, "source": fur.SOURCE, "licence": fur.LICENCE}, texture - texture.mean(), 0.0)
+
+
+def build(folder: Path, out: Path, embed: Embed, each: int = 8, coats: bool = True) -> int:
+    """Write the shelf from the split ``train`` of a prepared folder; returns how many exemplars it holds.
+
+    ``coats``: drawn furs too. Raises OptionError when the folder is not prepared.
+    """
     file = folder / MANIFEST
     if not file.is_file():
         raise OptionError(f"{folder} holds no {MANIFEST}; prepare it with: chainzoom train pocket-data {folder}")
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    chosen = choose(candidates(folder, [row for row in rows if _may_be_shown(row)]), each)
+    found = candidates(folder, [row for row in rows if _may_be_shown(row)])
+    chosen = choose([*found, *(_drawn(coat) for coat in fur.COATS if coats)], each)
     index, content = [], io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
         for number, one in enumerate(chosen):

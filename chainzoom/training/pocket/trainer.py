@@ -71,9 +71,8 @@ class Trainer:
         seed_everything(derive(config.seed, "pocket"))
         self.features = features or Features.read(Path(config.data.features))
         self.shelf = Exemplars.read(Path(config.data.exemplars)) if config.data.exemplars else None
-        self.library = Library(
-            Path(config.data.folder), embed or SentenceEncoder().encode_many, "train", config.data.photos, config.data.limit
-        )
+        data, words = config.data, embed or SentenceEncoder().encode_many
+        self.library = Library(Path(data.folder), words, "train", data.photos, data.limit, data.coats)
         self.words = torch.from_numpy(self.library.words)
         shape = config.network.shape()
         self.generator = Generator(shape).to(memory_format=torch.channels_last)

@@ -16,7 +16,8 @@ pytest.importorskip("safetensors")
 from chainzoom.backbones.pocket import Pocket  # noqa: E402
 from chainzoom.correctors.consistency import project  # noqa: E402
 from chainzoom.errors import OptionError, OutputError  # noqa: E402
-from chainzoom.training.pocket import colours  # noqa: E402
+from chainzoom.evaluation.metrics.texture import NATURAL_RATIO, spectral_ratio  # noqa: E402
+from chainzoom.training.pocket import colours, fur  # noqa: E402
 from chainzoom.training.pocket.batches import Made, make_batch  # noqa: E402
 from chainzoom.training.pocket.config import Config, Data, Network, load_config  # noqa: E402
 from chainzoom.training.pocket.features import Features  # noqa: E402
@@ -64,13 +65,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def shelf(folder: Path) -> Path:
     out = folder / "exemplars.zip"
-    assert build(folder, out, embed) == 4
+    assert build(folder, out, embed, coats=False) == 4
     return out
 
 
 def config(out: Path, folder: Path, shelf: Path | str = "", **changes: object) -> Config:
     network = Network((8, 8, 6), (1, 1, 1), (2, 1, 1), code=8, critic=4)
-    data = Data(str(folder), str(shelf), "none", side=16)
+    data = Data(str(folder), str(shelf), "none", side=16, coats=False)
     whole = Config(
         str(out), steps=4, batch=4, mixed=False, save_every=2, picture_every=4, log_every=1, threads=1, network=network, data=data
     )
@@ -183,9 +184,18 @@ def test_training_folds_fields_as_the_backbone_does() -> None:
     assert all(float(plane.abs().max()) == 0 for plane in silent)
 
 
+def test_furs_are_drawn_the_same_every_time_and_are_hairy() -> None:
+    coat = fur.COATS[2]
+    picture = fur.draw(coat)
+    assert picture.shape == (512, 512, 3)
+    assert picture.tobytes() == fur.draw(coat).tobytes()
+    assert 0.5 < spectral_ratio(picture.mean(2) / 255) / NATURAL_RATIO < 5
+    assert len({one.name for one in fur.COATS}) == len(fur.COATS)
+
+
 def test_the_generator_learns(tmp_path: Path, folder: Path) -> None:
     """Faithful pictures of what it is shown come nearer, which untrained or broken gradients would not give."""
-    data = Data(str(folder), "", "none", side=16, shares=(1.0, 0.0, 0.0), faithful=1.0)
+    data = Data(str(folder), "", "none", side=16, coats=False, shares=(1.0, 0.0, 0.0), faithful=1.0)
     figures = config(tmp_path / "run", folder, steps=60, data=data, lr=2e-3, picture_every=0, save_every=100)
     trainer(figures).run()
     gaps = [entry["gap"] for entry in read_log(tmp_path / "run")]
