@@ -78,4 +78,4 @@ def _slow(rng: np.random.Generator, side: int, size: float) -> NDArray[np.float6
     cells = max(3, round(side / size) + 2)
     small = PILImage.fromarray(rng.normal(size=(cells, cells)).astype(np.float32))
     plane = np.asarray(small.resize((side, side), PILImage.Resampling.BICUBIC), np.float64)
-    return (plane - plane.mean()) / plane.std()
+    return np.asarray((plane - plane.mean()) / plane.std())
