@@ -2,7 +2,7 @@
 
 from chainzoom.windows.cache import WindowCache
 from chainzoom.windows.grid import Index, Level, Tiling
-from chainzoom.windows.noise import FieldBackbone, NoiseField
+from chainzoom.backbones.noise import FieldBackbone, NoiseField
 from chainzoom.windows.planes import Planes
 from chainzoom.windows.render import Incident
 

@@ -16,7 +16,7 @@ from chainzoom.images import Image, clip, resize
 from chainzoom.seeds import derive
 from chainzoom.step import enlarge
 from chainzoom.windows.grid import Index
-from chainzoom.windows.noise import FieldBackbone, NoiseField
+from chainzoom.backbones.noise import FieldBackbone, NoiseField
 
 ATTEMPTS = 3
 _SMALLEST = 24
