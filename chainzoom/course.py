@@ -17,7 +17,7 @@ from PIL import Image as PILImage
 
 from chainzoom.images import Image, clip, from_uint, frozen, resize, to_uint8
 from chainzoom.prompters.base import Prompt, View
-from chainzoom.regions import Move, Planned, paper_fit
+from chainzoom.regions import Move, Planned, Region, paper_fit
 from chainzoom.seeds import derive
 from chainzoom.settings import CHAINED, Settings
 from chainzoom.sources import Source
@@ -84,7 +84,8 @@ class Course:
         seed = derive(self._seed, self.source.sha256, "step", planned.index)
         if planned.kind == "photo" or self._parent is None:
             image = self._read(planned)
-            view = View(self._parent, image, planned.scale, 1.0, tuple(self._history), seed) if self._looks else None
+            place = _share(self.plan[planned.index - 1].region, planned.region) if planned.index else None
+            view = View(self._parent, image, planned.scale, 1.0, tuple(self._history), seed, place) if self._looks else None
             return Task(planned, seed, image, None, view, perf_counter() - start)
         chained = self.settings.mode in CHAINED
         move = cast(Move, planned.move) if chained else _straight(self._origin, planned)
@@ -101,7 +102,10 @@ class Course:
         crop = frozen(clip(resize(work.parent[y0:y1, x0:x1], work.shape, "bicubic", work.move.box)))
         if self.settings.mode != "multiscale":
             return View(None, crop, planned.scale, work.move.factor, (), work.seed)
-        return View(work.parent, crop, planned.scale, work.move.factor, tuple(self._history), work.seed)
+        left, top, right, bottom = work.move.box
+        width, height = work.parent.shape[1], work.parent.shape[0]
+        place = ((x0 + left) / width, (y0 + top) / height, (x0 + right) / width, (y0 + bottom) / height)
+        return View(work.parent, crop, planned.scale, work.move.factor, tuple(self._history), work.seed, place)
 
     def accept(self, task: Task, words: Words, made: Rendered | None, maker: str, weights: tuple[Weights, ...]) -> Step:
         """The finished state; ``made`` is None for real pixels."""
@@ -140,6 +144,16 @@ class Course:
 def _speaks(step: Step) -> bool:
     """Whether a step's prompt belongs to the history: every synthesised one, and real states that were described."""
     return step.kind == "synthesised" or bool(step.prompt.text)
+
+
+def _share(whole: Region, part: Region) -> tuple[float, float, float, float]:
+    """Where a part lies, in shares of the whole's width and height."""
+    return (
+        (part.x0 - whole.x0) / whole.width,
+        (part.y0 - whole.y0) / whole.height,
+        (part.x1 - whole.x0) / whole.width,
+        (part.y1 - whole.y0) / whole.height,
+    )
 
 
 def _straight(origin: Planned, planned: Planned) -> Move:

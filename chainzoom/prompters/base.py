@@ -40,6 +40,7 @@ class View:
     factor   the zoom of this step
     history  the prompts of all earlier steps, oldest first
     seed     for prompters that sample
+    place    where in the parent the crop lies: (left, top, right, bottom) in shares of its width and height; None when not known
     """
 
     parent: Image | None
@@ -48,6 +49,7 @@ class View:
     factor: float
     history: tuple[Prompt, ...] = field(default=())
     seed: int = 0
+    place: tuple[float, float, float, float] | None = None
 
 
 @runtime_checkable

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +17,14 @@ Kind = Literal["name", "group", "material"]
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word, how specific it is, and the class numbers that support it (their probabilities add up)."""
+    """A word, how specific it is, the class numbers that support it (their probabilities add up), and how far each does: 1 for what a
+    class is called, the likelihood for what such things are made of.
+    """
 
     text: str
     kind: Kind
     classes: NDArray[np.intp]
+    likelihoods: NDArray[np.float64]
 
 
 def class_names() -> tuple[str, ...]:
@@ -34,22 +38,37 @@ def words() -> tuple[Word, ...]:
     """Every word that a classifier's answer can lead to; a word of several kinds is a material rather than a group rather than a name."""
     names = class_names()
     table = tomllib.loads(files(__package__).joinpath("vocabulary.toml").read_text("utf-8"))
-    support: dict[tuple[str, Kind], set[int]] = {}
+    support: dict[tuple[str, Kind], dict[int, float]] = {}
     for number, name in enumerate(names):
-        support.setdefault((name, "name"), set()).add(number)
+        support.setdefault((name, "name"), {})[number] = 1.0
     for group, entry in table.items():
         members = {number for number, name in enumerate(names) if name in entry.get("names", ())}
         for first, last in entry.get("animals", ()):
             members.update(range(first, last + 1))
-        support.setdefault((group, "material" if entry.get("material") else "group"), set()).update(members)
-        for material in entry.get("made_of", ()):
-            support.setdefault((material, "material"), set()).update(members)
-    merged: dict[str, tuple[Kind, set[int]]] = {}
+        kind: Kind = "material" if entry.get("material") else "group"
+        _add(support, (group, kind), members, entry.get("likelihood", 1.0))
+        for material, likelihood in made_of(entry).items():
+            _add(support, (material, "material"), members, likelihood)
+    merged: dict[str, tuple[Kind, dict[int, float]]] = {}
     for wanted in get_args(Kind):
-        for (text, kind), members in support.items():
+        for (text, kind), found in support.items():
             if kind == wanted:
-                merged[text] = (kind, merged.get(text, (kind, set()))[1] | members)
-    return tuple(Word(text, kind, np.array(sorted(members))) for text, (kind, members) in merged.items())
+                merged[text] = (kind, {**merged.get(text, (kind, {}))[1], **found})
+    return tuple(
+        Word(text, kind, np.array(sorted(found)), np.array([found[n] for n in sorted(found)])) for text, (kind, found) in merged.items()
+    )
+
+
+def made_of(entry: Mapping[str, Any]) -> dict[str, float]:
+    """Material -> likelihood, of an entry of the table."""
+    given = entry.get("made_of", ())
+    return {material: float(given[material]) if isinstance(given, Mapping) else 1.0 for material in given}
+
+
+def _add(support: dict[tuple[str, Kind], dict[int, float]], key: tuple[str, Kind], members: set[int], likelihood: float) -> None:
+    found = support.setdefault(key, {})
+    for number in members:
+        found[number] = max(likelihood, found.get(number, 0.0))
 
 
 @cache
@@ -59,14 +78,15 @@ def kinds() -> dict[str, Kind]:
 
 
 @cache
-def _members() -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The class numbers of all words in one array, and where each word's begin."""
+def _members() -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.intp]]:
+    """The class numbers and likelihoods of all words in one array each, and where each word's begin."""
     counts = [len(word.classes) for word in words()]
-    return np.concatenate([word.classes for word in words()]), np.cumsum([0, *counts[:-1]])
+    classes, likelihoods = (np.concatenate(parts) for parts in zip(*((word.classes, word.likelihoods) for word in words()), strict=True))
+    return classes, likelihoods, np.cumsum([0, *counts[:-1]])
 
 
 def scores(probabilities: NDArray[np.float32], least: float = 0.01) -> dict[str, float]:
-    """Word -> summed probability, from the classifier's (1000,) answer; words below ``least`` are left out."""
-    members, starts = _members()
-    sums = np.add.reduceat(probabilities.astype(np.float64)[members], starts)
+    """Word -> summed probability (times likelihood), from the classifier's (1000,) answer; words below ``least`` are left out."""
+    members, likelihoods, starts = _members()
+    sums = np.add.reduceat(probabilities.astype(np.float64)[members] * likelihoods, starts)
     return {word.text: float(total) for word, total in zip(words(), sums, strict=True) if total >= least}

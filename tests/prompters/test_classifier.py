@@ -10,7 +10,7 @@ from chainzoom.errors import WeightsError
 from chainzoom.images import Image, from_uint
 from chainzoom.prompters import classifier as module
 from chainzoom.prompters.classifier import Classifier, prepare
-from chainzoom.prompters.vocabulary import class_names, kinds, scores, words
+from chainzoom.prompters.vocabulary import class_names, kinds, made_of, scores, words
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tags"
 
@@ -69,7 +69,7 @@ def test_vocabulary_is_consistent() -> None:
     assert len(found) == len(words())
     assert found["cat"].kind == "group"
     assert [names[i] for i in found["cat"].classes] == ["tabby cat", "tiger cat", "Persian cat", "Siamese cat", "Egyptian cat"]
-    assert {"fur", "feathers", "fabric", "glass", "stone"} <= {word for word, kind in kinds().items() if kind == "material"}
+    assert {"fur", "feathers", "cloth", "glass", "stone wall"} <= {word for word, kind in kinds().items() if kind == "material"}
     assert all(len(word.classes) for word in words())
 
 
@@ -78,7 +78,8 @@ def test_vocabulary_names_only_classes() -> None:
 
     table = tomllib.loads(Path(module.__file__).with_name("vocabulary.toml").read_text("utf-8"))
     for group, entry in table.items():
-        assert set(entry) <= {"names", "animals", "made_of", "material"}, group
+        assert set(entry) <= {"names", "animals", "made_of", "material", "likelihood"}, group
+        assert all(0 < likelihood <= 1 for likelihood in made_of(entry).values()), group
         assert not set(entry.get("names", ())) - set(class_names()), group
         assert all(0 <= first <= last < 398 for first, last in entry.get("animals", ())), group
 
@@ -87,3 +88,16 @@ def test_scores_add_up() -> None:
     p = np.zeros(1000, np.float32)
     p[[281, 282, 207]] = 0.5, 0.25, 0.25  # tabby, tiger cat, golden retriever
     assert scores(p) == pytest.approx({"tabby cat": 0.5, "tiger cat": 0.25, "golden retriever": 0.25, "cat": 0.75, "dog": 0.25, "fur": 1.0})
+
+
+def test_what_things_are_made_of_counts_by_its_likelihood() -> None:
+    p = np.zeros(1000, np.float32)
+    p[class_names().index("alp")] = 0.8
+    assert scores(p) == pytest.approx({"alp": 0.8, "mountain": 0.8, "rock": 0.72, "snow": 0.24, "grass": 0.24})
+
+
+def test_materials_have_the_surface_head_s_names() -> None:
+    from chainzoom.prompters.surfaces import Surfaces
+
+    known = {"rock", "sand", "wood", "metal", "cloth", "stone wall", "brick", "plaster", "fur", "snow", "grass", "leaves", "forest floor"}
+    assert known <= set(Surfaces().head.materials) & {word for word, kind in kinds().items() if kind == "material"}
