@@ -9,6 +9,7 @@ from chainzoom.cli.train_pocket_data import pocket_data
 from chainzoom.cli.train_pocket_shelf import pocket_shelf
 from chainzoom.cli.train_prompts import prompts
 from chainzoom.cli.train_sr import sr
+from chainzoom.cli.train_surfaces import surfaces
 
 
 @click.group()
@@ -21,3 +22,4 @@ train.add_command(prompts)
 train.add_command(pocket)
 train.add_command(pocket_data)
 train.add_command(pocket_shelf)
+train.add_command(surfaces)
