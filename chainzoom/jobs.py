@@ -37,6 +37,7 @@ class ZoomRequest:
     size: int | None = None
     protocol: str | None = None
     depth: Literal[8, 16] = 8
+    creativity: float | None = None
     memory: str | None = None
     dtype: str | None = None
     device: str | None = None
@@ -48,7 +49,7 @@ class ZoomRequest:
         """The command line that repeats this run."""
         parts = ["chainzoom", "zoom", self.photo.name, "--at", f"{self.at[0]:g},{self.at[1]:g}", "--to", f"{self.to:g}"]
         parts += ["--preset", self.preset, "--seed", str(self.seed)]
-        for name in ("prompt", "mode", "align", "consistency", "size", "protocol", "memory", "dtype", "device"):
+        for name in ("prompt", "mode", "align", "consistency", "size", "protocol", "creativity", "memory", "dtype", "device"):
             value = getattr(self, name)
             if value is not None:
                 parts += [f"--{name}", f'"{value}"' if name == "prompt" else str(value)]
@@ -65,7 +66,7 @@ class ZoomJob:
 
     def __init__(self, request: ZoomRequest) -> None:
         self.request = request
-        placing = {key: getattr(request, key) for key in ("memory", "dtype", "device")}
+        placing = {key: getattr(request, key) for key in ("creativity", "memory", "dtype", "device")}
         self.preset: Preset = load_preset(request.preset).with_options(**placing)
         settings = {key: getattr(request, key) for key in ("mode", "align", "consistency", "size", "protocol", "prompt")}
         checked = self.preset.check(**settings)

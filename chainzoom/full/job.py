@@ -63,6 +63,7 @@ class FullRequest:
     depth: int = 8
     resume: bool = False
     overwrite: bool = False
+    creativity: float | None = None
     memory: str | None = None
     dtype: str | None = None
     device: str | None = None
@@ -88,7 +89,7 @@ class FullJob:
     def __init__(self, request: FullRequest) -> None:
         self.request = request
         check_seed(request.seed)
-        placing = {key: getattr(request, key) for key in ("memory", "dtype", "device")}
+        placing = {key: getattr(request, key) for key in ("creativity", "memory", "dtype", "device")}
         preset = load_preset(request.preset).with_options(**placing)
         settings = {key: getattr(request, key) for key in ("align", "consistency", "prompt")}
         preset.check(**settings)

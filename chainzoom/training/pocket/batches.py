@@ -51,7 +51,7 @@ def draw_fields(
     for k, said in enumerate(words if shelf else ()):
         seed, x, y = (int(value) for value in rng.integers(1 << 20, size=3))
         assert shelf is not None
-        if known[k] < 0 or rng.random() < _CHANGED:
+        if not 0 <= known[k] < len(shelf.names) or rng.random() < _CHANGED:
             numbers[k] = shelf.pick(said, seed)
         fields[k] = shelf.field(int(numbers[k]), seed, (x, y, x + side, y + side))
     return torch.from_numpy(fields), numbers
