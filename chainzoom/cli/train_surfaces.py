@@ -14,8 +14,8 @@ from chainzoom.cli.progress import Progress
 @click.command("surfaces")
 @click.argument("data", type=click.Path(path_type=Path, file_okay=False))
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--patches", type=click.IntRange(1), default=2, show_default=True, help="Patches of each picture.")
-@click.option("--most", type=click.IntRange(1), default=20, show_default=True, help="Most pictures of one material.")
+@click.option("--patches", type=click.IntRange(1), default=4, show_default=True, help="Patches of each picture.")
+@click.option("--most", type=click.IntRange(1), default=40, show_default=True, help="Most pictures of one material.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Which patches are cut.")
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="CPU threads.")
 def surfaces(data: Path, out: Path, patches: int, most: int, seed: int, threads: int) -> None:
@@ -36,7 +36,7 @@ def surfaces(data: Path, out: Path, patches: int, most: int, seed: int, threads:
         report: dict[str, Any] = train_surfaces(data, out, Options(patches, most, seed=seed), tell, threads)
     lines: list[tuple[str, ...]] = [("material", "held-out patches", "first", "named", "right when named")]
     for name, row in cast(dict[str, dict[str, Any]], report["each"]).items():
-        lines.append((name, *(_percent(row[key]) if isinstance(row[key], float) else str(row[key]) for key in list(row)[1:])))
+        lines.append((name, *(str(row[key]) if isinstance(row[key], int) else _percent(row[key]) for key in list(row)[1:])))
     for line in aligned(lines):
         click.echo(line)
     click.echo(f"held-out pictures with the right material first: {_percent(report['pictures']['first right'])}")

@@ -35,8 +35,8 @@ class Options:
     least     fewest groups of surfaces from which a material is learnt at all
     """
 
-    patches: int = 2
-    most: int = 20
+    patches: int = 4
+    most: int = 40
     least: int = 3
     seed: int = 0
 
