@@ -40,6 +40,7 @@ class Data:
     side      inputs are so many pixels square
     photos    share of photos among the draws
     shares    of pure, soft and chained inputs (``batches``)
+    emphasis  materials to be drawn so many times more often
     coats     drawn furs besides the folder's pictures
     faithful  share of the pure inputs that are shown with a creativity below 1
     """
@@ -53,6 +54,7 @@ class Data:
     faithful: float = 0.25
     limit: int = 0
     coats: bool = True
+    emphasis: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

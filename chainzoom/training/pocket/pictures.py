@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from chainzoom.training.pocket import fur
 MANIFEST = "manifest.jsonl"
 _LARGEST, _SMALLEST = 1024, 160
 """Longest side of the largest level kept in memory, shortest side of the smallest."""
+_LEAST = 257
+"""Shortest side of pictures that are used: smaller textures show the blocks of their compression, which would be learnt."""
 _SHRINK = 2**-0.5
 _SHARP = 0.35
 """A level is used when its finest detail, for its contrast, is at least this share of what natural photos have."""
@@ -43,8 +45,18 @@ class Library:
     words   (sentences, 384) embeddings; ``texts`` the sentences themselves
     """
 
-    def __init__(self, folder: Path, embed: Embed, split: str = "train", photos: float = 0.25, limit: int = 0, coats: bool = False) -> None:
-        """``photos``: share of draws that are photos; ``coats``: drawn furs as well.
+    def __init__(
+        self,
+        folder: Path,
+        embed: Embed,
+        split: str = "train",
+        photos: float = 0.25,
+        limit: int = 0,
+        coats: bool = False,
+        emphasis: Mapping[str, float] | None = None,
+    ) -> None:
+        """``photos``: share of draws that are photos; ``coats``: drawn furs as well; ``emphasis``: how much
+        more often than by the root rule a material is drawn.
 
         Raises OptionError when the folder holds no manifest or nothing of the split.
         """
@@ -52,7 +64,7 @@ class Library:
         if not file.is_file():
             raise OptionError(f"{folder} holds no {MANIFEST}; prepare it with: chainzoom train pocket-data {folder}")
         rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-        rows = [row for row in rows if row["split"] == split][: limit or None]
+        rows = [row for row in rows if row["split"] == split and min(row["width"], row["height"]) >= _LEAST][: limit or None]
         if not rows:
             raise OptionError(f"{file} names no pictures of the split {split!r}")
         self.texts: list[str] = []
@@ -60,7 +72,7 @@ class Library:
         self.entries = [entry for row in rows if (entry := self._entry(folder, row))]
         self.entries += [self._drawn(coat) for coat in fur.COATS if coats]
         self.words = embed(self.texts)
-        self._weights = _balance(self.entries, photos)
+        self._weights = _balance(self.entries, photos, emphasis or {})
 
     def _entry(self, folder: Path, row: dict[str, Any]) -> Entry | None:
         with PILImage.open(folder / row["file"]) as picture:
@@ -140,13 +152,15 @@ def _levels(picture: PILImage.Image) -> tuple[NDArray[np.uint8], ...]:
     return tuple(found)
 
 
-def _balance(entries: Sequence[Entry], photos: float) -> NDArray[np.float64]:
+def _balance(entries: Sequence[Entry], photos: float, emphasis: Mapping[str, float]) -> NDArray[np.float64]:
     """Draw materials evenly (by the root of their number), photos as often as asked."""
     counts: dict[str, int] = {}
     for entry in entries:
         for material in entry.materials:
             counts[material] = counts.get(material, 0) + 1
-    rare = [float(np.mean([counts[m] ** -0.5 for m in entry.materials])) if entry.materials else 0.1 for entry in entries]
+    rare = [
+        float(np.mean([counts[m] ** -0.5 * emphasis.get(m, 1.0) for m in entry.materials])) if entry.materials else 0.1 for entry in entries
+    ]
     weights = np.array(rare)
     is_photo = np.array([entry.kind == "photo" for entry in entries])
     for mask, share in ((is_photo, photos), (~is_photo, 1 - photos)):

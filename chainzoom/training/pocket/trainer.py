@@ -72,7 +72,7 @@ class Trainer:
         self.features = features or Features.read(Path(config.data.features))
         self.shelf = Exemplars.read(Path(config.data.exemplars)) if config.data.exemplars else None
         data, words = config.data, embed or SentenceEncoder().encode_many
-        self.library = Library(Path(data.folder), words, "train", data.photos, data.limit, data.coats)
+        self.library = Library(Path(data.folder), words, "train", data.photos, data.limit, data.coats, data.emphasis)
         self.words = torch.from_numpy(self.library.words)
         shape = config.network.shape()
         self.generator = Generator(shape).to(memory_format=torch.channels_last)

@@ -55,7 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             {
                 "file": f"pictures/{number}.png", "caption": f"coarse {'sand' if number % 2 else 'grass'}", "group": str(number),
                 "materials": ["sand" if number % 2 else "grass"], "kind": "texture", "split": "test" if number > 3 else "train",
-                "source": "made here", "origin": str(number), "licence": "CC0-1.0",
+                "source": "made here", "width": 300, "height": 300, "origin": str(number), "licence": "CC0-1.0",
             }
         )  # fmt: skip
     (root / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
