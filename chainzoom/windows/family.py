@@ -61,11 +61,13 @@ class Family:
         zoom = self._levels.scale
         asked = []
         for index in indices:
-            crop = self._levels.read(number - 1, self._levels.level(number).input(index))
+            box = self._levels.level(number).input(index)
+            crop = self._levels.read(number - 1, box)
             shape = (crop.shape[1] * zoom, crop.shape[0] * zoom)
             told = above[index] if number > 1 or self._looks else None
             seed = self._levels.seed_of(index)
-            asked.append(Asked(tuple(index), told, parents[above[index]], crop, shape, float(zoom**number), float(zoom), seed))
+            parent, place = parents[above[index]], _share(box, self._box(above[index]))
+            asked.append(Asked(tuple(index), told, parent, crop, shape, float(zoom**number), float(zoom), seed, place=place))
         return self._words.describe(asked)
 
     def _above(self, index: Index) -> Key:
@@ -96,11 +98,30 @@ class Family:
             self._words.describe([Asked(_WHOLE, None, None, whole, size, fit, 1.0, self._seed)])
             shapes = {key: (squares[key].shape[1], squares[key].shape[0]) for key in unknown}
             # What the whole photo shows need not be in each part of it, however alike they look.
-            self._words.describe([Asked(key, _WHOLE, whole, squares[key], shapes[key], 1.0, 1.0, self._seed, True) for key in unknown])
+            frame = (0, 0, width, height)
+            places = {key: _share(self._box(key), frame) for key in unknown}
+            self._words.describe(
+                [Asked(key, _WHOLE, whole, squares[key], shapes[key], 1.0, 1.0, self._seed, True, places[key]) for key in unknown]
+            )
         return squares
 
     def _square(self, key: Key) -> Image:
-        """A square of the photo; those at the far ends are moved back."""
+        """A square of the photo."""
+        return self._levels.read(0, self._box(key))
+
+    def _box(self, key: Key) -> Box:
+        """What a parent shows, in pixels of its level: a square of the photo (those at the far ends are moved back) or a window."""
+        if key[0] > 0:
+            x0, y0, x1, y1 = (self._levels.scale * edge for edge in self._levels.level(key[0]).input(Index(*key)))
+            return x0, y0, x1, y1
         width, height = self._levels.source.width, self._levels.source.height
         x0, y0 = min(key[2] * self._side, max(0, width - self._side)), min(key[1] * self._side, max(0, height - self._side))
-        return self._levels.read(0, (x0, y0, min(x0 + self._side, width), min(y0 + self._side, height)))
+        return x0, y0, min(x0 + self._side, width), min(y0 + self._side, height)
+
+
+def _share(box: Box, frame: Box) -> tuple[float, float, float, float]:
+    """Where ``box`` lies in ``frame``, in shares of its width and height; what sticks out is cut."""
+    x0, y0, x1, y1 = frame
+    left, right = (min(1.0, max(0.0, (x - x0) / (x1 - x0))) for x in (box[0], box[2]))
+    top, bottom = (min(1.0, max(0.0, (y - y0) / (y1 - y0))) for y in (box[1], box[3]))
+    return left, top, right, bottom

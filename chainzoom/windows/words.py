@@ -40,7 +40,7 @@ class Asked:
     """A window that needs words: its key, its parent's key (None: nothing was said of it), and what is seen.
 
     parent and crop are (H, W, 3); crop at its own resolution, to be enlarged to ``shape`` = (width, height) for the prompter.
-    ``always`` asks the prompter even where the words above seem to hold.
+    ``always`` asks the prompter even where the words above seem to hold. ``place``: where in the parent the crop lies, as in ``View``.
     """
 
     key: tuple[int, ...]
@@ -52,6 +52,7 @@ class Asked:
     factor: float
     seed: int
     always: bool = False
+    place: tuple[float, float, float, float] | None = None
 
 
 class Words:
@@ -113,4 +114,4 @@ class Words:
 
     def _view(self, asked: Asked) -> View:
         crop = clip(resize(asked.crop, asked.shape, "bicubic"))
-        return View(asked.parent, crop, asked.scale, asked.factor, self._history(asked.above), asked.seed)
+        return View(asked.parent, crop, asked.scale, asked.factor, self._history(asked.above), asked.seed, asked.place)

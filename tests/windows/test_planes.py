@@ -242,3 +242,19 @@ def test_facts_decide_the_tiling() -> None:
     backbone = NoisyBackbone()
     backbone.facts = BackboneFacts("g", generative=True)
     assert Planes(PHOTO, Chain(backbone, None, size=256)).tiling.window == 64
+
+
+def test_the_prompter_is_told_where_in_the_parent_a_window_lies() -> None:
+    watching = EchoPrompter(True)
+    made = Planes(PHOTO, Chain(NoisyBackbone(), watching, size=128), tiling=SMALL)
+    made.describe([Index(2, 5, 7), Index(2, 5, 8)])
+    placed = [view for view in watching.views if view.parent is not None]
+    assert len(placed) >= 3
+    for view in placed:
+        assert view.place is not None
+        left, top, right, bottom = view.place
+        height, width = view.parent.shape[:2]  # type: ignore[union-attr]
+        part = view.parent[round(top * height) : round(bottom * height), round(left * width) : round(right * width)]  # type: ignore[index]
+        # The crop holds what the parent shows at this place; it is blended there, hence not to the last bit.
+        same = resize(np.ascontiguousarray(part), (view.crop.shape[1], view.crop.shape[0]))
+        assert float(np.abs(same - view.crop).mean()) < 0.35 * float(view.crop.std()) + 0.02
