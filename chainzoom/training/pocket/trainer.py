@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +221,11 @@ class Trainer:
             for group in self.optimisers[name].param_groups:
                 group["lr"] = base * share
 
+    def _shown(self) -> str:
+        """Names all pictures, sentences and exemplars in their order."""
+        names = [*(entry.name for entry in self.library.entries), *self.library.texts, *(self.shelf.names if self.shelf else ())]
+        return sha256("\n".join(names).encode()).hexdigest()
+
     def _networks(self) -> dict[str, torch.nn.Module]:
         return {"generator": self.generator, "average": self.average, "pixel": self.pixel, "feature": self.feature}
 
@@ -230,6 +236,7 @@ class Trainer:
             "networks": {name: network.state_dict() for name, network in self._networks().items()},
             "optimisers": {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()},
             "made": self.made.state_dict(),
+            "shown": self._shown(),
             "rng": rng_state(),
             "guard": self.guard.state_dict(),
         }
@@ -250,7 +257,8 @@ class Trainer:
             network.load_state_dict(state["networks"][name])
         for name, optimiser in self.optimisers.items():
             optimiser.load_state_dict(state["optimisers"][name])
-        self.made.load_state_dict(state["made"])
+        if state.get("shown") == self._shown():  # what was made before goes by numbers of pictures and exemplars
+            self.made.load_state_dict(state["made"])
         self.guard.load_state_dict(state["guard"])
         restore_rng(state["rng"])
         self.step = int(state["step"])
