@@ -60,7 +60,7 @@ class TileProgress(Progress):
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed invents other detail where the backbone can.")
 @click.option("--align", metavar="HOW", help="Colour alignment: none, adain or wavelet.")
 @click.option("--consistency", type=float, help="0 (the backbone's own picture) to 1 (shrinks back to what it zoomed into).")
-@click.option("--creativity", type=float, help="0 (only what the pixels make likely) to 1 (detail as the words have it); default and pocket.")
+@click.option("--creativity", type=float, help="0 (only what the pixels make likely) to 1 (detail as the words have it).")
 @click.option("--depth", type=click.Choice(["8", "16"]), default="8", show_default=True, help="Bits per channel (.tif and .png).")
 @click.option("--memory", type=click.Choice(["fast", "balanced", "low"]), help="GPU memory to take: all there is need of, less, least.")
 @click.option("--dtype", metavar="TYPE", help="Precision of the backbone: auto, float32, float16 or bfloat16.")

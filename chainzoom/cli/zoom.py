@@ -56,7 +56,7 @@ class Scale(click.ParamType[float]):
 @click.option("--mode", metavar="MODE", help="multiscale, recursive, onestep, bicubic or nearest.")
 @click.option("--align", metavar="HOW", help="Colour alignment: none, adain or wavelet.")
 @click.option("--consistency", type=float, help="0 (the backbone's own picture) to 1 (shrinks back to what it zoomed into).")
-@click.option("--creativity", type=float, help="0 (only what the pixels make likely) to 1 (detail as the words have it); default and pocket.")
+@click.option("--creativity", type=float, help="0 (only what the pixels make likely) to 1 (detail as the words have it).")
 @click.option("--size", type=int, help="Largest side of a state in pixels.")
 @click.option("--protocol", metavar="NAME", help="native (real pixels first) or paper (the official 512 px square).")
 @click.option("--depth", type=click.Choice(["8", "16"]), default="8", show_default=True, help="Bits per channel of the states.")

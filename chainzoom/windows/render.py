@@ -9,6 +9,7 @@ from typing import cast
 import numpy as np
 
 from chainzoom.backbones.base import Backbone, informed
+from chainzoom.backbones.noise import FieldBackbone, NoiseField
 from chainzoom.backbones.tiles import upscale_placed
 from chainzoom.correctors.colour import adain
 from chainzoom.errors import BackendError
@@ -16,7 +17,6 @@ from chainzoom.images import Image, clip, resize
 from chainzoom.seeds import derive
 from chainzoom.step import enlarge
 from chainzoom.windows.grid import Index
-from chainzoom.backbones.noise import FieldBackbone, NoiseField
 
 ATTEMPTS = 3
 _SMALLEST = 24
