@@ -27,10 +27,10 @@ def main() -> None:
     rows = {
         "engine alone (no words, no correction)": Chain(backbone, None, consistency=0.0),
         "with consistency": Chain(backbone, None),
-        "with consistency and tags (preset default)": Chain(backbone, tags),
+        "with consistency and tags (preset realesrgan)": Chain(backbone, tags),
     }
     inputs = [step.input for step in zoom(rows["engine alone (no words, no correction)"], photo) if step.input is not None]
-    zoom(rows["with consistency and tags (preset default)"], photo)
+    zoom(rows["with consistency and tags (preset realesrgan)"], photo)
     bare: list[float] = []
     whole: dict[str, list[float]] = {name: [] for name in rows}
     for _ in range(rounds):

@@ -25,7 +25,7 @@ AT = (0.55, 0.2)
 SIDES = {
     "ncnn": "ncnn wheel, default options, crop and call in a loop",
     "chain": "chainzoom, no words, consistency on",
-    "default": "chainzoom, preset default (tags, consistency)",
+    "default": "chainzoom, preset realesrgan (tags, consistency)",
 }
 
 
@@ -67,7 +67,7 @@ def engine(side: str) -> Callable[[], None]:
     from chainzoom import Chain, Photo, load_preset
     from chainzoom.registry import build_backbone
 
-    chain = load_preset("default").build() if side == "default" else Chain(build_backbone("realesrgan", {}))
+    chain = load_preset("realesrgan").build() if side == "default" else Chain(build_backbone("realesrgan", {}))
     photo = Photo.open(PHOTO)
     return lambda: [None for _ in chain.run(photo, at=AT, to=256)][-1]
 

@@ -1,6 +1,6 @@
 """Seams of planes of windows, on photos, for every preset that runs without a hub.
 
-    python benchmarks/full.py PHOTO [PHOTO ...] [--levels 2] [--presets default bicubic]
+    python benchmarks/full.py PHOTO [PHOTO ...] [--levels 2] [--presets realesrgan bicubic]
 
 From the middle of each photo a strip of two windows is made, and a single window over the place where the two meet. The seam is the band in
 which the two are cross-faded, the line the three columns at which what is finest changes over. Their gradients (mean absolute difference of
@@ -36,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", nargs="*", type=Path, default=[PHOTO])
     parser.add_argument("--levels", type=int, default=2)
-    parser.add_argument("--presets", nargs="*", default=["default", "bicubic"])
+    parser.add_argument("--presets", nargs="*", default=["realesrgan", "bicubic"])
     parser.add_argument("--no-save", action="store_true")
     options = parser.parse_args()
     table, single = [f"| preset | level | {' | '.join(COLUMNS)} | consistency, dB | s a window |", "|---" * 8 + "|"], []
