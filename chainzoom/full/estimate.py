@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from chainzoom.backbones.base import informed
 from chainzoom.full.writers import TILE, Target, samples
 from chainzoom.windows import Index, Planes
 
@@ -19,7 +20,9 @@ _WINDOW_BYTES = 6
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Counted and measured: windows by level, seconds in all and for one window, bytes of the file, bytes needed while it is made."""
+    """Counted and measured: windows by level, seconds in all and for a window of the first level, bytes of the file and of what is needed
+    while it is made.
+    """
 
     windows: dict[int, int]
     seconds: float
@@ -46,7 +49,7 @@ class Estimate:
     def text(self) -> str:
         """One line for people."""
         count = sum(self.windows.values())
-        windows = f"{count} windows of {self.window_seconds:.2f} s, " if count else ""
+        windows = f"{count} windows, {self.window_seconds:.2f} s for one of the first level, " if count else ""
         return (
             f"about {duration(self.seconds)} on this machine ({windows}{self.core_hours:.2g} core-hours), "
             f"{size(self.file_bytes)} on disk and {size(self.work_bytes)} more while it is made"
@@ -64,7 +67,9 @@ def estimate(planes: Planes, level: int, target: Target, tiles: int, cores: int)
     tile, ratio = _tile_seconds(planes, target)
     if windows and share:
         tile += _read_seconds(planes)
-    seconds = share * sum(windows.values()) * window + tiles * tile
+    deep = _deep_seconds(planes, window) if len(windows) > 1 and share else window
+    work = sum(count * (window if at == 1 else deep) for at, count in windows.items())
+    seconds = share * work + tiles * tile
     # Two rows of windows at every level lie in the cache of a sweep from top to bottom, and a PNG's row of tiles.
     rows = sum(2 * planes.level(at).columns.count for at in windows)
     spool = TILE * target.width * target.channels * target.depth // 8
@@ -88,6 +93,22 @@ def _window_seconds(planes: Planes) -> float:
     start = perf_counter()
     planes.chain.backbone.upscale(planes.read(0, level.input(first)))
     return perf_counter() - start
+
+
+def _deep_seconds(planes: Planes, window: float) -> float:
+    """Seconds for a window above level 1, where an adaptive backbone may work with another of its parts."""
+    backbone = planes.chain.backbone
+    told = informed(backbone, 1 / planes.scale)
+    if told is backbone:
+        return window
+    level = planes.level(1)
+    crop = planes.read(0, level.input(Index(1, level.rows.count // 2, level.columns.count // 2)))
+    seconds = []
+    for _ in range(2):  # the first call loads the part
+        start = perf_counter()
+        told.upscale(crop)
+        seconds.append(perf_counter() - start)
+    return min(seconds)
 
 
 def _read_seconds(planes: Planes) -> float:

@@ -55,7 +55,7 @@ def test_default_name_and_dry_run(
     monkeypatch.chdir(tmp_path)
     code, printed, said = call(photo_file, "--dry-run", *FAST, capsys=capsys)
     assert (code, printed) == (0, "")
-    assert "windows of" in said
+    assert "for one of the first level" in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photo.png"]
     code, printed, _ = call(photo_file, "--dry-run", "--json", *FAST, capsys=capsys)
     assert json.loads(printed)["estimate"]["windows"] == {"1": 4}
