@@ -23,6 +23,7 @@ from chainzoom.errors import OptionError
 from chainzoom.images import Image, clip
 from chainzoom.seeds import derive
 from chainzoom.sentences import SentenceEncoder
+from chainzoom.sentences.plain import names_a_surface
 from chainzoom.version import __version__
 from chainzoom.weights import Weights, sha256_of
 
@@ -33,6 +34,8 @@ LICENCE = "CC-BY-SA-4.0"
 TILE = 160
 """Input pixels of a tile that are kept; around them lies what the network sees."""
 
+UNNAMED = 0.7
+"""What is left of the creativity when the words name no surface, only colours and measures: a sky is to stay one."""
 MARGIN = 8
 """Input pixels that are mirrored around a picture."""
 
@@ -117,17 +120,18 @@ class Pocket:
         """As ``upscale``; the noise is that of the picture's place (x, y) on its level, in pixels of ``image``."""
         with self._lock:
             embedding = self._words.encode(prompt)
+            creativity = self.creativity * (1.0 if names_a_surface(prompt) else UNNAMED)
             number = self._shelf.nearest(embedding)
-            raw = self._raw(image, self._code(embedding), number, noise, origin)
+            raw = self._raw(image, self._code(embedding, creativity), number, noise, origin)
         # Only the band of ``raw`` that the input cannot hold means anything, so it is not clipped before.
         return clip(project(raw, image))
 
-    def _code(self, embedding: Array) -> Array:
+    def _code(self, embedding: Array, creativity: float = 1.0) -> Array:
         """What the network reads of a prompt: the embedding, centred as in training, and the creativity."""
         shape, tensors = self._read
         embedding = embedding - tensors["centre"]
         embedding *= np.sqrt(np.float32(shape.words)) / max(float(np.linalg.norm(embedding)), 1e-6)
-        return np.append(embedding, np.float32(self.creativity))[None].astype(np.float32)
+        return np.append(embedding, np.float32(creativity))[None].astype(np.float32)
 
     def _raw(self, image: Image, words: Array, number: int, noise: NoiseField, origin: tuple[int, int]) -> Image:
         """The network's output, made in tiles that see as far as the network does, so that tiling changes nothing but rounding."""
@@ -141,7 +145,7 @@ class Pocket:
                 y0, x0 = max(-MARGIN, top - reach), max(-MARGIN, left - reach)
                 bottom, right = min(height, top + TILE), min(width, left + TILE)
                 y1, x1 = min(height + MARGIN, bottom + reach), min(width + MARGIN, right + reach)
-                planes = self._planes(noise, number, (origin[0] + x0, origin[1] + y0, origin[0] + x1, origin[1] + y1))
+                planes = self._planes(noise, number, words, (origin[0] + x0, origin[1] + y0, origin[0] + x1, origin[1] + y1))
                 part = wide[y0 + MARGIN : y1 + MARGIN, x0 + MARGIN : x1 + MARGIN]
                 part = np.ascontiguousarray(part.transpose(2, 0, 1)[None], np.float32)
                 made = self._network([part, words, *planes])[0].transpose(1, 2, 0)
@@ -149,7 +153,7 @@ class Pocket:
                 out[top * SCALE : bottom * SCALE, left * SCALE : right * SCALE] = made[rows, columns]
         return out
 
-    def _planes(self, noise: NoiseField, number: int, box: tuple[int, int, int, int]) -> list[Array]:
+    def _planes(self, noise: NoiseField, number: int, words: Array, box: tuple[int, int, int, int]) -> list[Array]:
         """Field and noise at 1x, 2x and 4x for a box of input pixels; each input pixel holds the draws of all finer pixels in it."""
         planes = self._read[0].noise
         parts = [count << (2 * level) for level, count in enumerate(planes)]
@@ -163,6 +167,6 @@ class Pocket:
             fine = cells.transpose(4, 0, 2, 1, 3).reshape(count, height, width)
             side = SCALE >> level
             folded = field.reshape(height, side, width, side).transpose(1, 3, 0, 2).reshape(side * side, height, width)
-            found.append(np.ascontiguousarray(np.concatenate([folded, fine])[None] * np.float32(self.creativity)))
+            found.append(np.ascontiguousarray(np.concatenate([folded, fine])[None] * words[0, -1]))
             start += part
         return found

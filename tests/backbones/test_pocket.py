@@ -114,6 +114,13 @@ def test_without_creativity_the_seed_and_the_exemplar_are_silent(files: tuple[st
     assert faithful.upscale(picture, "grass", seed=1).tobytes() == faithful.upscale(picture, "grass", seed=2).tobytes()
 
 
+def test_words_that_name_no_surface_invent_less(pocket: Pocket, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = np.full((24, 24, 3), 0.5, np.float32)
+    quiet = pocket.upscale(plain, "light blue, smooth")
+    monkeypatch.setattr("chainzoom.backbones.pocket.UNNAMED", 1.0)
+    assert quiet.std() < 0.95 * pocket.upscale(plain, "light blue, smooth").std()
+
+
 def test_windows_agree_where_they_overlap(pocket: Pocket) -> None:
     assert isinstance(pocket, FieldBackbone)
     whole = (0.3 + 0.4 * np.random.default_rng(3).random((64, 120, 3))).astype(np.float32)

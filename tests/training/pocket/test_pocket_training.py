@@ -167,7 +167,7 @@ def test_the_export_is_what_the_backbone_computes(tmp_path: Path, folder: Path, 
     embedding = embed(["sand"])[0]
     monkeypatch.setattr("chainzoom.backbones.pocket.MARGIN", 0)
     raw = pocket._raw(image, pocket._code(embedding), 1, NoiseField(3), (5, 6))
-    planes = [torch.from_numpy(plane) for plane in pocket._planes(NoiseField(3), 1, (5, 6, 29, 26))]
+    planes = [torch.from_numpy(plane) for plane in pocket._planes(NoiseField(3), 1, pocket._code(embedding), (5, 6, 29, 26))]
     halved = Generator(one.average.shape)
     halved.load_state_dict({name: value.half().float() for name, value in one.average.state_dict().items()})
     with torch.no_grad():

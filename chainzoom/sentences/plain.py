@@ -1,0 +1,13 @@
+"""Words that name no surface: colours and what can be measured of any picture, which ``tags`` says beside what it recognises."""
+
+from __future__ import annotations
+
+_COLOURS = "beige black blue blue-grey brown gray green grey lilac olive orange pink purple red tan teal white yellow"
+_MEASURES = "blurred box bright contrast dark diagonal fine-grained high horizontal light low rough sharp smooth soft stripes vertical"
+_FILLERS = "a background of photo picture the"
+PLAIN = frozenset(f"{_COLOURS} {_MEASURES} {_FILLERS}".split())
+
+
+def names_a_surface(prompt: str) -> bool:
+    """Whether a prompt holds any word beyond colours and measures."""
+    return any(word not in PLAIN for word in prompt.lower().replace(",", " ").split())
