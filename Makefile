@@ -19,7 +19,8 @@ viewer-assets: $(VENV)/.viewer
 
 test: $(VENV)/.full lint
 	@test -f chainzoom/viewer/static/vendor/openseadragon.min.js || $(BIN)/python -m chainzoom.viewer.vendor >/dev/null 2>&1 || echo "no npm here: the viewer's browser tests will skip"
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore=tests/training
+	$(BIN)/python -m pytest tests/training
 
 lint: $(VENV)/.full
 	$(BIN)/ruff check .
