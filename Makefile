@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 .PHONY: demo demo-viewer viewer-assets test lint bench clean
 
 demo: $(VENV)/.light
-	$(BIN)/chainzoom zoom examples/cat.png --at 0.36,0.38 --to 256 --out demo-out --overwrite
+	$(BIN)/chainzoom zoom examples/cat.png --to 256 --out demo-out --overwrite
 	@echo
 	@echo "The pictures are in $(CURDIR)/demo-out: open index.html, strip.png or zoom.mp4."
 
