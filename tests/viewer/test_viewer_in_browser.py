@@ -79,6 +79,20 @@ def test_from_the_gallery_by_wheel_to_256x_and_sharp(server: Running, browser: V
     assert all(one.startswith((server.address, "data:", "blob:", "about:")) for one in browser.requests), browser.requests
 
 
+def test_the_gallery_is_drawn_once_so_that_no_click_is_lost(server: Running, browser: ViewerBrowser) -> None:
+    browser.open(f"{server.address}/")
+    browser.wait("document.querySelectorAll('#photos a').length === 2")
+    browser.run("document.querySelector('#photos a').drawn = 'first'")
+    browser.click("#photos a")
+    browser.settle()
+    assert len([one for one in browser.requests if one.endswith("/api/photos")]) == 1
+    browser.click("#back")
+    browser.wait("!document.getElementById('gallery').hidden")
+    time.sleep(0.3)
+    assert len([one for one in browser.requests if one.endswith("/api/photos")]) == 2
+    assert browser.run("document.querySelector('#photos a').drawn") == "first"
+
+
 def test_real_pixels_come_at_once_and_the_scale_says_so(server: Running, browser: ViewerBrowser) -> None:
     browser.open(f"{server.address}/#photo={server.photo()}&x=0.5&y=0.5&z=1")
     browser.settle()

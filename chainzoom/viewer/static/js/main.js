@@ -27,13 +27,13 @@ function controls(open, focus = false) {
   if (open && focus) $("controls").focus();
 }
 
-async function showGallery() {
+async function showGallery(fresh = false) {
   view = null;
   picture?.loader.clear();
   $("viewer").hidden = true;
   $("gallery").hidden = false;
   document.title = "chainzoom";
-  await listPhotos();
+  if (!fresh) await listPhotos();
 }
 
 async function showPhoto() {
@@ -222,7 +222,7 @@ async function start() {
   if (photos?.length === 1) state.photo = photos[0].id;
   $("back").hidden = photos?.length === 1;
   if (state.photo) await showPhoto();
-  else await showGallery();
+  else await showGallery(photos !== null);
 }
 
 start().catch((error) => toast(error.message, 60));
