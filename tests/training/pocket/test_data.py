@@ -220,6 +220,21 @@ def test_the_shipped_lists_hold_together() -> None:
         load_sources(("nothing",))
 
 
+def test_packages_held_out_whole_are_never_trained_on() -> None:
+    seen = [chosen for chosen in load_sources() if any(picture.split == "train" for picture in chosen.pictures)]
+    held = [chosen for chosen in load_sources() if chosen not in seen]
+    trained = {picture.group for chosen in seen for picture in chosen.pictures}
+    pictures = [picture for chosen in held for picture in chosen.pictures]
+    assert len(held) == 10
+    assert trained.isdisjoint(picture.group for picture in pictures)
+    assert all(len(picture.materials) == 1 for picture in pictures)
+    groups: dict[str, set[str]] = {}
+    for picture in pictures:
+        groups.setdefault(picture.materials[0], set()).add(picture.group)
+    few = {material: len(groups[material]) for material in ("rock", "grass", "metal", "concrete", "sand") if len(groups[material]) < 10}
+    assert not few
+
+
 def test_the_command_prints_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = source(deb({"usr/a.png": png(1)}), tmp_path / "cache", pictures=(taken("usr/a.png"),))
     monkeypatch.setattr("chainzoom.cli.train_pocket_data.load_sources", lambda only: (tiny,))
