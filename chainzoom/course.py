@@ -21,7 +21,7 @@ from chainzoom.regions import Move, Planned, Region, paper_fit
 from chainzoom.seeds import derive
 from chainzoom.settings import CHAINED, Settings
 from chainzoom.sources import Source
-from chainzoom.step import Rendered, Seconds, Step, Work
+from chainzoom.step import Place, Rendered, Seconds, Step, Work
 from chainzoom.weights import Weights
 
 _BAND_PIXELS = 1 << 22
@@ -89,8 +89,24 @@ class Course:
             return Task(planned, seed, image, None, view, perf_counter() - start)
         chained = self.settings.mode in CHAINED
         move = cast(Move, planned.move) if chained else _straight(self._origin, planned)
-        work = Work(self._parent, move, planned.shape, seed=seed, evidence=self._evidence(planned.scale / move.factor))
+        parent = self.plan[planned.index - 1] if chained else self._origin
+        work = Work(
+            self._parent,
+            move,
+            planned.shape,
+            seed=seed,
+            evidence=self._evidence(planned.scale / move.factor),
+            place=self._place(parent),
+        )
         return Task(planned, seed, None, work, self._view(planned, work) if self._worded else None, perf_counter() - start)
+
+    def _place(self, state: Planned) -> Place:
+        """Of a state. Counted from the last real one, so that rounding is the same at every depth and grids that agree stay in step."""
+        origin: list[int] = []
+        for axis in (0, 1):
+            (start, unit), (value, own) = (_grid(planned, axis) for planned in (self._origin, state))
+            origin.append(round(round(start / unit) * unit / own + (value - start) / own))
+        return Place(derive(self._seed, self.source.sha256, "field"), (origin[0], origin[1]), state.scale)
 
     def _evidence(self, scale: float) -> float:
         """Photo pixels to a pixel of the state at ``scale``, along one axis; the last real state has one, or less where it is enlarged."""
@@ -139,6 +155,13 @@ class Course:
         if self.settings.protocol == "paper":
             return frozen(_paper_state(self.source, planned, self.settings.size))
         return frozen(self.source.read(planned.region.as_tuple(), planned.shape))
+
+
+def _grid(planned: Planned, axis: int) -> tuple[float, float]:
+    """Where a state begins along an axis, and how far its pixels are apart, in source pixels."""
+    region = planned.region
+    start, extent = ((region.x0, region.width), (region.y0, region.height))[axis]
+    return start, extent / planned.shape[axis]
 
 
 def _speaks(step: Step) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainzoom.backbones.base import Backbone, BackboneFacts, BatchBackbone, Choice, ChoosingBackbone, informed
+from chainzoom.backbones.noise import FieldBackbone, NoiseField, PlacedBackbone
 from chainzoom.correctors.colour import Align, align
 from chainzoom.correctors.consistency import consistency_db, project
 from chainzoom.errors import BackendError
@@ -91,11 +92,26 @@ class Rendered:
     choice: Choice | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a state lies in its zoom, for backbones that take their noise by place.
+
+    seed    of the whole zoom
+    origin  (x, y) of the top-left corner in the state's own pixels
+    scale   of the state: its pixels for a photo pixel
+    """
+
+    seed: int
+    origin: tuple[int, int]
+    scale: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Work:
     """A step to be rendered: where to zoom in which pixels, the (width, height) to make, the words and the seed.
 
     ``evidence`` is how many photo pixels there are at most to a pixel of ``parent``, along one axis: 1 where they are the photo's own.
+    ``place`` is the parent's; without one the seed alone decides what is invented.
     """
 
     parent: Image
@@ -104,6 +120,7 @@ class Work:
     prompt: str = ""
     seed: int = 0
     evidence: float = 1.0
+    place: Place | None = None
 
 
 def advance(work: Work, backbone: Backbone, *, how: Align = "none", strength: float = 1.0, direct: bool = False) -> Rendered:
@@ -140,11 +157,23 @@ def _enlarge(
     chosen: dict[int, Choice] = {}
     for evidence, numbers in groups.items():
         told = informed(backbone, evidence)
-        images = enlarge(told, [crops[n] for n in numbers], [works[n].prompt for n in numbers], [works[n].seed for n in numbers])
-        made |= dict(zip(numbers, images, strict=True))
+        if isinstance(told, FieldBackbone):
+            made |= {n: enlarge(_placed(told, works[n]), [crops[n]], [works[n].prompt], [works[n].seed])[0] for n in numbers}
+        else:
+            images = enlarge(told, [crops[n] for n in numbers], [works[n].prompt for n in numbers], [works[n].seed for n in numbers])
+            made |= dict(zip(numbers, images, strict=True))
         if isinstance(told, ChoosingBackbone):
             chosen |= {n: told.choice(crops[n], works[n].prompt) for n in numbers}
     return [made[n] for n in range(len(works))], [chosen.get(n) for n in range(len(works))]
+
+
+def _placed(backbone: Backbone, work: Work) -> Backbone:
+    """A field backbone where the crop lies, if the work says so."""
+    place = work.place
+    if place is None or not isinstance(backbone, FieldBackbone):
+        return backbone
+    x, y = place.origin[0] + work.move.crop[0], place.origin[1] + work.move.crop[1]
+    return PlacedBackbone(backbone, NoiseField(place.seed, place.scale * backbone.facts.scale), (x, y))
 
 
 def _evidence(work: Work, box: Box) -> float:

@@ -15,7 +15,7 @@ from typing import cast
 
 import numpy as np
 
-from chainzoom.backbones.base import Backbone, BackboneFacts, BatchBackbone, Choice, TruncatingBackbone
+from chainzoom.backbones.base import Backbone, BackboneFacts, BatchBackbone, Choice, LendingBackbone, TruncatingBackbone
 from chainzoom.backbones.evidence import Plane, sharpness
 from chainzoom.backbones.noise import FieldBackbone, NoiseField
 from chainzoom.errors import OptionError
@@ -126,6 +126,8 @@ class Adaptive:
         why = f"{found:.2f} real pixels per pixel along an axis ({self.limit:.3g} by depth, {float(sharp.mean()):.2f} by sharpness)"
         if word := self.policy.kept(prompt):
             why += f'; "{word}" is not invented'
+        if self.invention in used and isinstance(self.invention, LendingBackbone):
+            why += f"; surface lent by {self.invention.lender(prompt)}"
         return Choice(shares, found, why, tuple(dict.fromkeys(weights for part in used for weights in part.facts.weights)))
 
     def upscale(self, image: Image, prompt: str = "", *, seed: int = 0) -> Image:

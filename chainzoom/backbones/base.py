@@ -98,6 +98,15 @@ def informed(backbone: Backbone, evidence: float) -> Backbone:
 
 
 @runtime_checkable
+class LendingBackbone(Protocol):
+    """A backbone that borrows detail from pictures of its own, and can say from which."""
+
+    def lender(self, prompt: str) -> str:
+        """A few words on the picture that is borrowed from for a prompt."""
+        ...
+
+
+@runtime_checkable
 class BatchBackbone(Protocol):
     """A backbone that also takes many pictures of one size at once."""
 

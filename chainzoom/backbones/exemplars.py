@@ -1,16 +1,24 @@
 """Surfaces to borrow detail from: a shelf of small real textures, found by words, and an endless field grown from one of them.
 
-By-example noise (after Heitz and Neyret, "High-performance by-example noise", 2018): a lattice of patches covers the plane, each from a
-random place of the exemplar; neighbours are blended so that the variance stays. Any part of the field can be made alone, by coordinates.
+What is laid in courses (bricks, planks, tiles) keeps its order: the exemplar repeats. The rest is by-example noise (after Heitz and Neyret,
+"High-performance by-example noise", 2018): a lattice of patches covers the plane, each from a random place of the exemplar; neighbours are
+blended so that the variance stays. Any part of the field can be made alone, by coordinates.
+
+A zoom meets one surface at several scales. The field is a thing of the world, not of a step: it is shrunk at first, and each step that
+enlarges 4x shows the same places 4x larger, until the exemplar's own pixels are reached and a new one begins inside (``Sight``).
 """
 
 from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,26 +26,53 @@ from PIL import Image as PILImage
 
 from chainzoom.errors import WeightsError
 from chainzoom.seeds import derive
+from chainzoom.sentences.plain import names_a_surface
 
 INDEX = "index.json"
-SIDE = 256
+SIDE = 512
 """Height and width of an exemplar in pixels."""
-_LATTICE = 64
-"""Distance of the lattice's points; a patch reaches twice as far."""
+_LATTICE = 128
+"""Distance of the lattice's points in the exemplar's own pixels; a patch reaches twice as far."""
+_OCTAVES = 6
+"""A surface is met first where it is shrunk 32-fold, five octaves before its own pixels; then a new one begins inside it."""
+_FIRST = 3
+"""The octave of the zoom at which a surface is met first: 16x shows it shrunk 16-fold, 64x shrunk 4-fold, 256x as it is."""
+_PLACE = 16
+"""Random places are multiples of it, so that they are whole pixels when the field is shrunk up to 16-fold."""
 _SHARPNESS = 3.0
+_GRAIN = 0.4
+"""Strength of the grain that lies over a shrunken surface."""
+_KEPT = 8
+_RISE = 0.28
+"""How much fainter a shrunken surface is, so that it does not jump at the eye where the photo still tells: 0.46 of it at 16-fold."""
+_TYPICAL, _OTHERS = 0.7, 0.05
+_NEAR = 0.6
+"""Likeness of words below which a surface is another one."""
+QUIET = "plaster"
+"""What is borrowed from where words name no surface."""
 _CANDIDATES, _TEMPERATURE = 6, 0.1
 
 Array = NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Exemplars:
-    """names (n), materials (n), words (n, 384) of unit length, textures (n, 256, 256): lightness without its slow part, 1 = full range."""
+    """names (n), captions (n), materials (n), words (n, 384) of unit length; ordered (n): whether a texture is repeated as it is; typical
+    (n): how typical it is of its material.
+    """
 
-    names: tuple[str, ...]
-    materials: tuple[tuple[str, ...], ...]
-    words: Array
-    textures: Array
+    def __init__(self, rows: Sequence[dict[str, Any]], pictures: Sequence[bytes]) -> None:
+        """``rows`` of the index and their encoded pictures; raises KeyError, ValueError."""
+        self.names: tuple[str, ...] = tuple(row["name"] for row in rows)
+        self.captions: tuple[str, ...] = tuple(str(row.get("caption", row["name"])) for row in rows)
+        self.materials: tuple[tuple[str, ...], ...] = tuple(tuple(row["materials"]) for row in rows)
+        self.ordered: tuple[bool, ...] = tuple(bool(row["ordered"]) for row in rows)
+        self.typical: Array = np.array([row["typical"] for row in rows], np.float32)
+        self._known = tuple(sorted({label for labels in self.materials for label in labels}))
+        words = np.array([row["words"] for row in rows], np.float32)
+        self.words: Array = words / np.linalg.norm(words, axis=1, keepdims=True)
+        self._units, self._pictures = tuple(float(row["unit"]) for row in rows), tuple(pictures)
+        self._read: dict[int, NDArray[np.int8]] = {}
+        self._kept: dict[tuple[int, int, int], Array] = {}
 
     @classmethod
     def read(cls, path: Path) -> Exemplars:
@@ -45,16 +80,33 @@ class Exemplars:
         try:
             with zipfile.ZipFile(path) as archive:
                 rows = json.loads(archive.read(INDEX))
-                textures = [_decoded(archive.read(row["file"])) * np.float32(row["unit"]) for row in rows]
-            words = np.array([row["words"] for row in rows], np.float32)
-            names, materials = tuple(row["name"] for row in rows), tuple(tuple(row["materials"]) for row in rows)
-            return cls(names, materials, words / np.linalg.norm(words, axis=1, keepdims=True), np.stack(textures))
-        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+                found = cls(rows, [archive.read(row["file"]) for row in rows])
+            found.texture(0)
+            return found
+        except (OSError, KeyError, ValueError, IndexError, zipfile.BadZipFile) as error:
             raise WeightsError(f"{path} is no shelf of exemplars ({error!r}); reinstall chainzoom or make it anew") from None
 
-    def nearest(self, embedding: Array) -> int:
-        """The surface whose words are nearest to the (384,) embedding: always the same one, so that grain runs one way through a zoom."""
-        return int(np.argmax(self.words @ embedding))
+    def texture(self, number: int) -> Array:
+        """(512, 512) of an exemplar: lightness without its slow part, 1 = full range; it continues on its other side."""
+        if number not in self._read:
+            self._read[number] = _decoded(self._pictures[number])
+        return self._read[number] * np.float32(self._units[number] / 127)
+
+    def nearest(self, embedding: Array, prompt: str = "") -> int:
+        """The surface for the words of ``prompt`` and their (384,) embedding: always the same, so that grain runs one way through a zoom.
+
+        Of the material that is named first, the surface whose words are nearest, and which is typical and nothing else besides. Without a
+        material the nearest of all; a quiet one where none is near, or where only colours and measures are said.
+        """
+        near = self.words @ embedding
+        named, likeness = _first_named(prompt.lower(), self._known), near
+        if not named and (not names_a_surface(prompt) or near.max() < _NEAR):
+            named, likeness = QUIET, np.zeros_like(near)
+        merit = [
+            value + _TYPICAL * typical - _OTHERS * (len(labels) - 1 + labels.index(named)) if named in labels else -np.inf
+            for value, typical, labels in zip(likeness, self.typical, self.materials, strict=True)
+        ]
+        return int(np.argmax(merit if max(merit) > -np.inf else near))
 
     def pick(self, embedding: Array, seed: int) -> int:
         """One of the nearest surfaces, drawn from the seed, nearer ones more often; for training."""
@@ -63,47 +115,112 @@ class Exemplars:
         chance = np.exp((near[best] - near[best[0]]) / _TEMPERATURE)
         return int(np.random.Generator(np.random.Philox(seed)).choice(best, p=chance / chance.sum()))
 
-    def field(self, number: int, seed: int, box: tuple[int, int, int, int]) -> Array:
-        """Pixels (y1 - y0, x1 - x0) of the endless field of an exemplar; ``box`` = (x0, y0, x1, y1) in whole pixels of the field."""
-        x0, y0, x1, y1 = box
-        texture = _turned(self.textures[number], seed)
-        total = np.zeros((y1 - y0, x1 - x0), np.float32)
-        power = np.zeros_like(total)
-        for row in range(y0 // _LATTICE, -(-y1 // _LATTICE) + 1):
-            for column in range(x0 // _LATTICE, -(-x1 // _LATTICE) + 1):
-                left, top = (column - 1) * _LATTICE, (row - 1) * _LATTICE
-                a, b, c, d = max(x0, left), max(y0, top), min(x1, left + 2 * _LATTICE), min(y1, top + 2 * _LATTICE)
-                if a >= c or b >= d:
-                    continue
-                u, v = np.random.Generator(np.random.Philox(derive(seed, row, column))).integers(SIDE - 2 * _LATTICE + 1, size=2)
-                weight = _FADE[b - top : d - top, None] * _FADE[None, a - left : c - left]
-                place = (slice(b - y0, d - y0), slice(a - x0, c - x0))
-                total[place] += weight * texture[v + b - top : v + d - top, u + a - left : u + c - left]
-                power[place] += weight**2
-        return np.asarray(total / np.sqrt(power), np.float32)
+    def field(self, number: int, seed: int, box: tuple[int, int, int, int], shrink: int = 1) -> Array:
+        """Pixels (y1 - y0, x1 - x0) of the endless field of an exemplar; ``box`` = (x0, y0, x1, y1) in whole pixels of the field.
+
+        ``shrink`` is a power of two up to 32: the same field so many times smaller.
+        """
+        texture = self._ready(number, derive(seed, "orientation") % 4, shrink)
+        columns, rows = np.arange(box[0], box[2]), np.arange(box[1], box[3])
+        if self.ordered[number]:
+            x, y = (derive(seed, axis) % (SIDE // _PLACE) * _PLACE // shrink for axis in "xy")
+            return np.asarray(texture[np.ix_((rows + y) % len(texture), (columns + x) % len(texture))])
+        return _mixed(texture, seed, rows, columns, shrink)
+
+    def _ready(self, number: int, turn: int, shrink: int) -> Array:
+        """An exemplar mirrored along one axis, the other, both or none, and shrunk; the last few are kept."""
+        key = (number, turn, shrink)
+        if key not in self._kept:
+            texture = self.texture(number)
+            texture = texture[::-1] if turn & 1 else texture
+            texture = texture[:, ::-1] if turn & 2 else texture
+            small = texture.reshape(SIDE // shrink, shrink, SIDE // shrink, shrink).mean((1, 3), dtype=np.float32)
+            while len(self._kept) >= _KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[key] = np.ascontiguousarray(small)
+        return self._kept[key]
+
+    def seen(self, number: int, seed: int, box: tuple[int, int, int, int], scale: float) -> Array:
+        """The field as a zoom meets it at ``scale`` pixels made for a photo pixel: nothing before ``Sight`` begins; while the surface is
+        shrunk, the grain of its own pixels lies over it.
+        """
+        sight = Sight.at(scale)
+        if sight.generation < 0:
+            return np.zeros((box[3] - box[1], box[2] - box[0]), np.float32)
+        found = self.field(number, derive(seed, sight.generation), box, sight.shrink)
+        if sight.shrink > 1:
+            found = found + _GRAIN * self.field(number, derive(seed, sight.generation, sight.shrink), box)
+        return found * np.float32(sight.shrink**-_RISE)
 
 
-def _fade() -> Array:
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """Which surface of a zoom is met at a scale: the number of those met before, and how far it is shrunk."""
+
+    generation: int
+    shrink: int
+
+    @classmethod
+    def at(cls, scale: float) -> Sight:
+        """``scale``: pixels made for a photo pixel; between octaves the nearest counts."""
+        generation, octave = divmod(round(float(np.log2(scale))) - _FIRST, _OCTAVES)
+        return cls(generation, 1 << (_OCTAVES - 1 - octave))
+
+
+def _first_named(prompt: str, materials: Sequence[str]) -> str:
+    """The material whose name comes first in a prompt, the longest of those that begin there; empty when there is none."""
+    places = {name: found.start() for name in materials if (found := re.search(rf"\b{re.escape(name)}\b", prompt))}
+    return min(places, key=lambda name: (places[name], -len(name)), default="")
+
+
+def _mixed(texture: Array, seed: int, rows: NDArray[np.int64], columns: NDArray[np.int64], shrink: int) -> Array:
+    """Every pixel lies in four patches, two along each axis."""
+    lattice = _LATTICE // shrink
+    fade = _fade(lattice)
+    total = np.zeros((len(rows), len(columns)), np.float32)
+    power = np.zeros_like(total)
+    for down in (0, 1):
+        y, v = rows // lattice + down, rows % lattice + (1 - down) * lattice
+        for right in (0, 1):
+            x, u = columns // lattice + right, columns % lattice + (1 - right) * lattice
+            top, left = _places(seed, np.unique(y), np.unique(x), shrink)
+            weight = fade[v][:, None] * fade[u][None]
+            patch = (y - y[0])[:, None], (x - x[0])[None]
+            inside = (top[patch] + v[:, None]) % len(texture), (left[patch] + u[None]) % len(texture)
+            total += weight * texture[inside]
+            power += weight**2
+    return np.asarray(total / np.sqrt(power), np.float32)
+
+
+def _places(seed: int, rows: NDArray[np.int64], columns: NDArray[np.int64], shrink: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(rows, columns) tops and lefts of the lattice's patches in the shrunk exemplar."""
+    with np.errstate(over="ignore"):
+        drawn = _scrambled(_scrambled(rows.astype(np.uint64) + np.uint64(seed))[:, None] + columns.astype(np.uint64)[None])
+    choices = np.uint64(SIDE // _PLACE)
+    one, other = ((part % choices).astype(np.int64) * _PLACE // shrink for part in (drawn, drawn // choices))
+    return one, other
+
+
+def _scrambled(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """SplitMix64's output function (Steele, Lea and Flood 2014): a fresh number for every number."""
+    values = values * np.uint64(0x9E3779B97F4A7C15)
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(values ^ (values >> np.uint64(31)))
+
+
+@lru_cache
+def _fade(lattice: int) -> Array:
     """Weights of a patch along one axis: 1 in the middle, 0 at its ends, steep between, and those of neighbours never both small."""
-    at = (np.arange(2 * _LATTICE) + 0.5) / _LATTICE
+    at = (np.arange(2 * lattice) + 0.5) / lattice
     rise = 1 - np.abs(at - 1)
     powers = rise**_SHARPNESS
     return np.asarray(powers / (powers + (1 - rise) ** _SHARPNESS), np.float32)
 
 
-_FADE = _fade()
-
-
-def _turned(texture: Array, seed: int) -> Array:
-    """Mirrored along one axis, the other, both or none, the same over a whole field; grain keeps its direction."""
-    turn = derive(seed, "orientation") % 4
-    texture = texture[::-1] if turn & 1 else texture
-    return np.ascontiguousarray(texture[:, ::-1] if turn & 2 else texture)
-
-
-def _decoded(content: bytes) -> Array:
+def _decoded(content: bytes) -> NDArray[np.int8]:
     with PILImage.open(io.BytesIO(content)) as picture:
-        pixels = np.asarray(picture.convert("L"), np.float32)
+        pixels = np.asarray(picture.convert("L"), np.int16)
     if pixels.shape != (SIDE, SIDE):
         raise ValueError(f"an exemplar has {pixels.shape[1]} x {pixels.shape[0]} pixels, expected {SIDE} x {SIDE}")
-    return np.asarray((pixels - 128) / 127, np.float32)
+    return np.asarray(np.clip(pixels - 128, -127, 127), np.int8)

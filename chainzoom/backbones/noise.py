@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chainzoom.backbones.base import Backbone
 from chainzoom.images import Image
 from chainzoom.seeds import derive
 
@@ -16,9 +18,14 @@ _BLOCK = 32
 
 @dataclass(frozen=True, slots=True)
 class NoiseField:
-    """Standard normal noise over a whole level, made on demand in blocks from (seed, place)."""
+    """Standard normal noise over a whole level, made on demand in blocks from (seed, place).
+
+    seed   of the whole zoom or pyramid: what belongs to places at several scales goes by it alone
+    scale  pixels of the level that is made for a photo pixel; every level has noise of its own
+    """
 
     seed: int
+    scale: float = 4.0
 
     def read(self, x0: int, y0: int, x1: int, y1: int, channels: int) -> NDArray[np.float32]:
         """(y1 - y0, x1 - x0, channels) float32; coordinates are whole numbers of any unit that the reader sticks to."""
@@ -32,7 +39,7 @@ class NoiseField:
         return out
 
     def _block(self, bx: int, by: int, channels: int) -> NDArray[np.float32]:
-        generator = np.random.Generator(np.random.Philox(derive(self.seed, bx, by)))
+        generator = np.random.Generator(np.random.Philox(derive(self.seed, round(256 * math.log2(self.scale)), bx, by)))
         return generator.standard_normal((_BLOCK, _BLOCK, channels), dtype=np.float32)
 
 
@@ -49,3 +56,15 @@ class FieldBackbone(Protocol):
         A latent model reads the field in latent coordinates: origins are multiples of ``Tiling.halo`` except at the far ends of a level.
         """
         ...
+
+
+class PlacedBackbone:
+    """A field backbone at one place, as the plain protocol."""
+
+    def __init__(self, backbone: FieldBackbone, noise: NoiseField, origin: tuple[int, int]) -> None:
+        self._backbone, self._noise, self._origin = backbone, noise, origin
+        self.facts = cast(Backbone, backbone).facts
+
+    def upscale(self, image: Image, prompt: str = "", *, seed: int = 0) -> Image:
+        """See Backbone; the seed is not used."""
+        return self._backbone.upscale_at(image, prompt, noise=self._noise, origin=self._origin)

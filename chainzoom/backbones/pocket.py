@@ -34,8 +34,9 @@ LICENCE = "CC-BY-SA-4.0"
 TILE = 160
 """Input pixels of a tile that are kept; around them lies what the network sees."""
 
-UNNAMED = 0.7
+UNNAMED = 0.75
 """What is left of the creativity when the words name no surface, only colours and measures: a sky is to stay one."""
+_UNPLACED = 256.0
 MARGIN = 8
 """Input pixels that are mirrored around a picture."""
 
@@ -112,16 +113,22 @@ class Pocket:
         """Tokens of the prompt that the sentence encoder cannot see."""
         return {"sentence encoder": self._words.truncation(prompt)}
 
+    def lender(self, prompt: str) -> str:
+        """See LendingBackbone."""
+        with self._lock:
+            number = self._shelf.nearest(self._words.encode(prompt), prompt)
+        return f"{self._shelf.captions[number]} ({self._shelf.names[number]})"
+
     def upscale(self, image: Image, prompt: str = "", *, seed: int = 0) -> Image:
-        """(H, W, 3) to (4H, 4W, 3), float32 in [0, 1]."""
-        return self.upscale_at(image, prompt, noise=NoiseField(derive(seed, "pocket")), origin=(0, 0))
+        """(H, W, 3) to (4H, 4W, 3), float32 in [0, 1]. Nothing is known of the zoom: surfaces come at their own size."""
+        return self.upscale_at(image, prompt, noise=NoiseField(derive(seed, "pocket"), _UNPLACED), origin=(0, 0))
 
     def upscale_at(self, image: Image, prompt: str, *, noise: NoiseField, origin: tuple[int, int]) -> Image:
         """As ``upscale``; the noise is that of the picture's place (x, y) on its level, in pixels of ``image``."""
         with self._lock:
             embedding = self._words.encode(prompt)
             creativity = self.creativity * (1.0 if names_a_surface(prompt) else UNNAMED)
-            number = self._shelf.nearest(embedding)
+            number = self._shelf.nearest(embedding, prompt)
             raw = self._raw(image, self._code(embedding, creativity), number, noise, origin)
         # Only the band of ``raw`` that the input cannot hold means anything, so it is not clipped before.
         return clip(project(raw, image))
@@ -159,7 +166,7 @@ class Pocket:
         parts = [count << (2 * level) for level, count in enumerate(planes)]
         drawn = noise.read(*box, sum(parts))
         x0, y0, x1, y1 = (SCALE * value for value in box)
-        field = self._shelf.field(number, derive(noise.seed, "field"), (x0, y0, x1, y1)) * np.float32(FIELD_GAIN)
+        field = self._shelf.seen(number, noise.seed, (x0, y0, x1, y1), noise.scale) * np.float32(FIELD_GAIN)
         found, start = [], 0
         for level, (count, part) in enumerate(zip(planes, parts, strict=True)):
             height, width = drawn.shape[0] << level, drawn.shape[1] << level

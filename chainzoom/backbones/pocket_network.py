@@ -15,6 +15,9 @@ from chainzoom.errors import BackendError, WeightsError
 
 FIELD_GAIN = 8.0
 """Brings an exemplar's contrast to that of noise."""
+LUMA = (0.3, 0.59, 0.11)
+DARKEST, FAINTEST, HEADROOM = 0.1, 0.35, 1.6
+"""Of the shading by a field: what black still gets, what white keeps, and how fast it rises from there."""
 
 Array = NDArray[np.float32]
 Network = Callable[[Sequence[Array]], Array]
@@ -118,6 +121,10 @@ def _graph(shape: Shape, tensors: dict[str, Array]) -> Any:
             x = op.add(x, conv(leaky(y), f"{name}.second"))
     share = op.reshape(linear(code, "borrow"), op.constant(np.array([1, 3, 1, 1])), False)
     field = op.slice(noise[2], *(op.constant(np.array([value])) for value in (0, 1, 1, 1)))
-    lent = op.multiply(field, op.divide(share, np.float32(FIELD_GAIN)))
+    four = op.constant(np.array([4, 4], np.float32))
+    under = op.interpolate(image, four, "linear_onnx", "scales", coordinate_transformation_mode="half_pixel", axes=axes)
+    light = op.convolution(under, op.constant(np.array(LUMA, np.float32).reshape(1, 3, 1, 1)), [1, 1], [0, 0], [0, 0], [1, 1])
+    kept = op.clamp(op.subtract(np.float32(FAINTEST + HEADROOM), op.multiply(light, np.float32(HEADROOM))), FAINTEST, 1.0)
+    lent = op.multiply(op.multiply(field, op.divide(share, np.float32(FIELD_GAIN))), op.multiply(op.add(under, np.float32(DARKEST)), kept))
     # What follows the last convolution stays in float32 when the rest is bfloat16.
     return ov.Model([op.add(op.multiply(conv(leaky(x), "leave"), np.float32(0.25)), lent)], [image, words, *noise], "pocket")

@@ -31,7 +31,7 @@ from chainzoom.windows.render import WindowRenderer, WindowWork
 from chainzoom.windows.squares import Squares
 from chainzoom.windows.words import Words
 
-ALGORITHM = 3
+ALGORITHM = 4
 """Part of every ``Planes.identity``; to be raised with each change that gives a level other pixels from the same inputs."""
 
 _RESAMPLING_REACH = 3
@@ -257,7 +257,7 @@ class Planes:
             WindowWork(index, image, box[:2], prompt, self.seed_of(index), 1 / self.scale ** (number - 1))
             for index, image, box, prompt in zip(indices, images, boxes, prompts, strict=True)
         ]
-        made = self.renderer.render(works, derive(self.seed, self.source.sha256, "field", number))
+        made = self.renderer.render(works, derive(self.seed, self.source.sha256, "field"))
         kept = []
         for index, box, image in zip(indices, boxes, made, strict=True):
             x0, y0, x1, y1 = level.held(index)

@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 
 from chainzoom.backbones.base import Backbone, informed
-from chainzoom.backbones.noise import FieldBackbone, NoiseField
+from chainzoom.backbones.noise import FieldBackbone, NoiseField, PlacedBackbone
 from chainzoom.backbones.tiles import upscale_placed
 from chainzoom.correctors.colour import adain
 from chainzoom.errors import BackendError
@@ -68,8 +68,8 @@ class WindowRenderer:
     def render(self, works: Sequence[WindowWork], field_seed: int = 0) -> list[Image]:
         """The enlarged windows, (h * scale, w * scale, 3) in [0, 1], in order.
 
-        ``works`` are of one level; ``field_seed`` names its noise for backbones that read noise by place. A result that is no picture
-        (not finite, black, or flat where the input is not) is made again, from the third attempt on with another seed. Raises
+        ``works`` are of one level; ``field_seed`` names the noise of all levels for backbones that read noise by place. A result that is no
+        picture (not finite, black, or flat where the input is not) is made again, from the third attempt on with another seed. Raises
         BackendError when ATTEMPTS fail, or when memory does not suffice for 24 pixels.
         """
         made = self._attempt(works, field_seed, [work.seed for work in works])
@@ -135,7 +135,8 @@ class WindowRenderer:
         """A window, or the part of it whose top-left (x, y) is ``at``: with the noise of its place, or else with the seed."""
         backbone = informed(self.backbone, work.evidence)
         if isinstance(backbone, FieldBackbone):
-            backbone = _Placed(backbone, NoiseField(field_seed), (work.origin[0] + at[0], work.origin[1] + at[1]))
+            noise = NoiseField(field_seed, self.backbone.facts.scale / work.evidence)
+            backbone = PlacedBackbone(backbone, noise, (work.origin[0] + at[0], work.origin[1] + at[1]))
         return enlarge(backbone, [image], [work.prompt], [seed])[0]
 
     def _split(self, work: WindowWork, field_seed: int, seed: int, limit: int) -> Image:
@@ -146,17 +147,6 @@ class WindowRenderer:
 
         scale = self.backbone.facts.scale
         return upscale_placed(work.image, one, scale=scale, tile=limit, overlap=min(_OVERLAP, limit // 2), ramp=min(_RAMP, limit // 4))
-
-
-class _Placed:
-    """A field backbone at one place, as the plain protocol."""
-
-    def __init__(self, backbone: FieldBackbone, noise: NoiseField, origin: tuple[int, int]) -> None:
-        self._backbone, self._noise, self._origin = backbone, noise, origin
-        self.facts = cast(Backbone, backbone).facts
-
-    def upscale(self, image: Image, prompt: str = "", *, seed: int = 0) -> Image:
-        return self._backbone.upscale_at(image, prompt, noise=self._noise, origin=self._origin)
 
 
 def fault(made: Image | BackendError, given: Image) -> str:

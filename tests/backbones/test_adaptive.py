@@ -120,6 +120,19 @@ def test_real_pixels_are_the_evidence_parts_alone_and_deep_ones_the_invention_pa
     assert "0.25 by depth" in deeper.why
 
 
+class Lender(Inventor):
+    """Says whom it borrows from."""
+
+    def lender(self, prompt: str) -> str:
+        return f"a picture of {prompt}"
+
+
+def test_the_surface_that_was_lent_is_told_where_it_was_used() -> None:
+    both = adaptive(Part("plain"), Lender("lender", uses_prompt=True))
+    assert "lent" not in both.choice(sharp(), "fur").why
+    assert both.given(0.25).choice(sharp(), "fur").why.endswith("surface lent by a picture of fur")
+
+
 def test_each_place_by_its_own_evidence() -> None:
     image = sharp(64, 128)
     image[:, :64] = enlarged(image, 4)[:, :64]
@@ -269,7 +282,7 @@ def test_no_stripe_shows_where_windows_meet() -> None:
         level = made.level(1)
         profile = np.abs(np.diff(made.read(1, (0, 0, level.width, level.height)), axis=1)).mean(axis=(0, 2))
         # Sharpness runs across this photo, so the joins are held against the same places of one call for the whole of it.
-        field = NoiseField(derive(0, photo.sha256, "field", 1))
+        field = NoiseField(derive(0, photo.sha256, "field"))
         at_once = made.chain.backbone
         assert isinstance(at_once, FieldBackbone)
         image = project(at_once.upscale_at(photo.image, "", noise=field, origin=(0, 0)), photo.image, consistency)

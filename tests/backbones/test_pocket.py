@@ -10,12 +10,13 @@ import pytest
 from PIL import Image as PILImage
 from safetensors.numpy import save_file
 
-from chainzoom.backbones.exemplars import SIDE, Exemplars
+from chainzoom.backbones.exemplars import SIDE, Exemplars, Sight
 from chainzoom.backbones.noise import FieldBackbone, NoiseField
 from chainzoom.backbones.pocket import Pocket
 from chainzoom.backbones.pocket_network import read
 from chainzoom.correctors.consistency import consistency_db, shrink
 from chainzoom.errors import OptionError, WeightsError
+from chainzoom.seeds import derive
 
 SHAPE = {"widths": [6, 5, 4], "blocks": [2, 1, 1], "noise": [2, 1, 1], "words": 384, "code": 8}
 
@@ -50,7 +51,7 @@ def weights(path: Path) -> Path:
 
 
 def shelf(path: Path) -> Path:
-    """Two surfaces: horizontal and vertical grain."""
+    """Two surfaces that continue on their other side: horizontal grain, repeated as it is, and vertical grain, mixed."""
     rng = np.random.default_rng(1)
     rows = []
     with zipfile.ZipFile(path, "w") as archive:
@@ -62,7 +63,8 @@ def shelf(path: Path) -> Path:
             archive.writestr(f"{number}.png", content.getvalue())
             words = np.zeros(384)
             words[number] = 1
-            rows.append({"file": f"{number}.png", "unit": 0.5, "name": f"n{number}", "materials": ["wood"], "words": words.tolist()})
+            row = {"file": f"{number}.png", "unit": 0.5, "name": f"n{number}", "materials": [("wood", "stone wall")[number]]}
+            rows.append(row | {"words": words.tolist(), "ordered": number == 0, "typical": 0.0})
         archive.writestr("index.json", json.dumps(rows))
     return path
 
@@ -124,7 +126,7 @@ def test_words_that_name_no_surface_invent_less(pocket: Pocket, monkeypatch: pyt
 def test_windows_agree_where_they_overlap(pocket: Pocket) -> None:
     assert isinstance(pocket, FieldBackbone)
     whole = (0.3 + 0.4 * np.random.default_rng(3).random((64, 120, 3))).astype(np.float32)
-    noise = NoiseField(7)
+    noise = NoiseField(7, 256.0)
     a = pocket.upscale_at(whole[:, :80], "rock", noise=noise, origin=(100, 200))
     b = pocket.upscale_at(whole[:, 30:], "rock", noise=noise, origin=(130, 200))
     # 25 pixels from the ends: beyond the network's reach and the projection's tail.
@@ -139,7 +141,7 @@ def test_an_output_pixel_sees_no_farther_than_said(files: tuple[str, str], pocke
     code = pocket._code(np.ones(384, np.float32))
     other = picture.copy()
     other[:, 0] = 1 - other[:, 0]
-    a, b = (pocket._raw(image, code, 0, NoiseField(1), (0, 0)) for image in (picture, other))
+    a, b = (pocket._raw(image, code, 0, NoiseField(1, 256.0), (0, 0)) for image in (picture, other))
     changed = np.flatnonzero(np.abs(a - b).max((0, 2)) > 0)
     assert changed.max() < 4 * (reach + 1)
     assert changed.max() > 4 * (reach - 3)
@@ -161,12 +163,42 @@ def test_facts_name_all_weights(pocket: Pocket) -> None:
     assert len(facts.weights) == 3
 
 
-def test_a_field_is_the_same_in_parts(files: tuple[str, str]) -> None:
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("shrink", [1, 4, 16])
+def test_a_field_is_the_same_in_parts(files: tuple[str, str], number: int, shrink: int) -> None:
     found = Exemplars.read(Path(files[1]))
-    whole = found.field(0, 5, (-100, 40, 300, 340))
-    np.testing.assert_array_equal(found.field(0, 5, (0, 100, 90, 150)), whole[60:110, 100:190])
-    assert 0.85 < whole.std() / found.textures[0].std() < 1.15
-    assert np.abs(found.field(0, 6, (-100, 40, 300, 340)) - whole).mean() > 0.01
+    whole = found.field(number, 5, (-100, 40, 300, 340), shrink)
+    np.testing.assert_array_equal(found.field(number, 5, (0, 100, 90, 150), shrink), whole[60:110, 100:190])
+    assert np.abs(found.field(number, 6, (-100, 40, 300, 340), shrink) - whole).mean() > 0.005
+    if shrink == 1:
+        assert 0.85 < whole.std() / found.texture(number).std() < 1.15
+
+
+def test_an_ordered_field_repeats_and_a_mixed_one_does_not(files: tuple[str, str]) -> None:
+    found = Exemplars.read(Path(files[1]))
+    for number, same in ((0, True), (1, False)):
+        wide = found.field(number, 5, (0, 0, 2 * SIDE, 64))
+        assert np.array_equal(wide[:, :SIDE], wide[:, SIDE:]) == same
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_zoom_meets_the_same_surface_four_times_larger(files: tuple[str, str], number: int) -> None:
+    found = Exemplars.read(Path(files[1]))
+    for less in (1, 4):
+        near = found.field(number, 5, (160, -320, 480, 320), less)
+        far = found.field(number, 5, (40, -80, 120, 80), 4 * less)
+        shrunk = near.reshape(160, 4, 80, 4).mean((1, 3))
+        assert np.corrcoef(shrunk.ravel(), far.ravel())[0, 1] > (0.999 if number == 0 else 0.97)
+
+
+def test_a_surface_is_met_small_then_as_it_is_and_then_another_begins(files: tuple[str, str]) -> None:
+    assert [Sight.at(scale) for scale in (16.0, 64.0, 256.0)] == [Sight(0, 16), Sight(0, 4), Sight(0, 1)]
+    assert [Sight.at(4.0**power) for power in (5, 6, 7)] == [Sight(1, 16), Sight(1, 4), Sight(1, 1)]
+    assert (Sight.at(4.0).generation, Sight.at(30.0), Sight.at(512.0)) == (-1, Sight(0, 8), Sight(1, 32))
+    found = Exemplars.read(Path(files[1]))
+    assert not found.seen(0, 5, (0, 0, 32, 32), 4.0).any()
+    np.testing.assert_array_equal(found.seen(1, 5, (0, 0, 32, 32), 256.0), found.field(1, derive(5, 0), (0, 0, 32, 32)))
+    assert np.abs(found.seen(1, 5, (0, 0, 32, 32), 4.0**7) - found.seen(1, 5, (0, 0, 32, 32), 256.0)).mean() > 0.01
 
 
 def test_words_pick_the_exemplar(files: tuple[str, str]) -> None:
@@ -177,6 +209,9 @@ def test_words_pick_the_exemplar(files: tuple[str, str]) -> None:
     assert picks == [found.pick(near, seed) for seed in range(50)]
     assert picks.count(1) > 45
     assert found.nearest(near) == 1
+    assert found.nearest(near, "old wood, grey") == 0
+    assert found.nearest(near, "stone wall of a wood") == 1
+    assert found.nearest(near, "ceramic") == 1
 
 
 @pytest.mark.parametrize("option", [{"creativity": 1.5}, {"creativity": -0.1}, {"threads": 0}, {"precision": "f16"}])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,8 @@ pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
 
 from chainzoom.viewer import vendor
-from tests.viewer import viewer_fakes
 from tests.viewer.viewer_browser import ViewerBrowser, find
-from tests.viewer.viewer_server import Running, cloth, running
+from tests.viewer.viewer_server import Running
 
 pytestmark = [
     pytest.mark.skipif(find() is None, reason="no Chromium here"),
@@ -24,39 +22,14 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    folder = tmp_path_factory.mktemp("viewer-hands")
-    (folder / "photos").mkdir()
-    cloth(folder / "photos" / "cloth.png")
-    cloth(folder / "photos" / "other.png", 90, 120)
-    with running(folder / "photos", folder / "cache", viewer_fakes.quick) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def module_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ViewerBrowser]:
-    folder = tmp_path_factory.mktemp("profile")
-    with ViewerBrowser(folder / "profile", folder / "downloads", width=1000, height=640) as found:
-        yield found
-
-
-@pytest.fixture
-def browser(module_browser: ViewerBrowser) -> Iterator[ViewerBrowser]:
-    module_browser.complaints.clear()
-    yield module_browser
-    assert module_browser.complaints == []
-    module_browser.screen(1000, 640)
-
-
 def place(browser: ViewerBrowser) -> dict[str, float]:
     found: dict[str, float] = json.loads(browser.run("JSON.stringify(chainzoomPicture.place())"))
     return found
 
 
-def opened(server: Running, browser: ViewerBrowser, z: float = 16, **more: Any) -> None:
+def opened(page_server: Running, browser: ViewerBrowser, z: float = 16, **more: Any) -> None:
     told = "".join(f"&{key}={value}" for key, value in more.items())
-    browser.open(f"{server.address}/#photo={server.photo()}&x=0.4&y=0.5&z={z}{told}")
+    browser.open(f"{page_server.address}/#photo={page_server.photo()}&x=0.4&y=0.5&z={z}{told}")
     browser.settle()
 
 
@@ -64,9 +37,9 @@ def path(start: tuple[float, float], end: tuple[float, float], steps: int = 8) -
     return [(start[0] + (end[0] - start[0]) * k / steps, start[1] + (end[1] - start[1]) * k / steps) for k in range(steps + 1)]
 
 
-def test_a_finger_moves_the_picture(server: Running, browser: ViewerBrowser) -> None:
+def test_a_finger_moves_the_picture(page_server: Running, browser: ViewerBrowser) -> None:
     browser.screen(390, 780, phone=True)
-    opened(server, browser)
+    opened(page_server, browser)
     before = place(browser)
     browser.touch(path((250, 400), (150, 340)))
     time.sleep(0.5)
@@ -77,9 +50,9 @@ def test_a_finger_moves_the_picture(server: Running, browser: ViewerBrowser) -> 
     assert (after["y"] - before["y"]) * 200 * before["z"] >= 0.9 * 120
 
 
-def test_two_fingers_zoom(server: Running, browser: ViewerBrowser) -> None:
+def test_two_fingers_zoom(page_server: Running, browser: ViewerBrowser) -> None:
     browser.screen(390, 780, phone=True)
-    opened(server, browser, 4)
+    opened(page_server, browser, 4)
     before = place(browser)
     browser.touch(path((195, 380), (195, 260)), path((195, 420), (195, 540)))
     browser.wait(f"chainzoomPicture.place().z > {3 * before['z']}")
@@ -90,9 +63,9 @@ def test_two_fingers_zoom(server: Running, browser: ViewerBrowser) -> None:
     browser.wait(f"chainzoomPicture.place().z < {apart['z'] / 3}")
 
 
-def test_a_phone_shows_the_picture_whole(server: Running, browser: ViewerBrowser, tmp_path: Path) -> None:
+def test_a_phone_shows_the_picture_whole(page_server: Running, browser: ViewerBrowser, tmp_path: Path) -> None:
     browser.screen(390, 780, phone=True)
-    opened(server, browser)
+    opened(page_server, browser)
     stage = browser.run("(() => { const b = document.getElementById('stage').getBoundingClientRect(); return [b.width, b.height]; })()")
     assert stage[0] == 390
     assert stage[1] > 600
@@ -106,8 +79,8 @@ def test_a_phone_shows_the_picture_whole(server: Running, browser: ViewerBrowser
     assert (tmp_path / "phone.png").stat().st_size > 20_000
 
 
-def test_a_click_on_the_map_goes_there(server: Running, browser: ViewerBrowser) -> None:
-    opened(server, browser)
+def test_a_click_on_the_map_goes_there(page_server: Running, browser: ViewerBrowser) -> None:
+    opened(page_server, browser)
     shown = "(() => { const b = document.getElementById('mapimage').getBoundingClientRect(); return [b.width, b.height]; })()"
     wide, high = browser.run(shown)
     share = min(wide / 320, high / 200)  # the photo is fitted into the map
@@ -117,8 +90,8 @@ def test_a_click_on_the_map_goes_there(server: Running, browser: ViewerBrowser) 
     browser.settle()
 
 
-def test_the_seed_makes_another_picture(server: Running, browser: ViewerBrowser) -> None:
-    opened(server, browser)
+def test_the_seed_makes_another_picture(page_server: Running, browser: ViewerBrowser) -> None:
+    opened(page_server, browser)
     browser.wait("!document.getElementById('seed').disabled")
     before = browser.canvas()
     browser.run("document.getElementById('seed').select()")
@@ -134,8 +107,8 @@ def test_the_seed_makes_another_picture(server: Running, browser: ViewerBrowser)
     back(browser, before)
 
 
-def test_consistency_makes_another_picture(server: Running, browser: ViewerBrowser) -> None:
-    opened(server, browser)
+def test_consistency_makes_another_picture(page_server: Running, browser: ViewerBrowser) -> None:
+    opened(page_server, browser)
     browser.wait("document.getElementById('consout').innerText === '100 %'")
     before = browser.canvas()
     browser.run("document.getElementById('consistency').focus()")
@@ -160,8 +133,8 @@ def back(browser: ViewerBrowser, before: str, seconds: float = 60) -> None:
         browser.settle()
 
 
-def test_light_and_dark(server: Running, browser: ViewerBrowser) -> None:
-    opened(server, browser, 4)
+def test_light_and_dark(page_server: Running, browser: ViewerBrowser) -> None:
+    opened(page_server, browser, 4)
     browser.run("localStorage.removeItem('chainzoom-theme')")
     browser.reload()
     browser.settle()
@@ -183,8 +156,8 @@ def test_light_and_dark(server: Running, browser: ViewerBrowser) -> None:
     assert browser.run(colour) == dark
 
 
-def test_everything_is_reached_by_keys(server: Running, browser: ViewerBrowser) -> None:
-    opened(server, browser, 4)
+def test_everything_is_reached_by_keys(page_server: Running, browser: ViewerBrowser) -> None:
+    opened(page_server, browser, 4)
     here = browser.run("location.hash")
     browser.run("document.activeElement.blur()")
     browser.press("Tab")
@@ -203,8 +176,8 @@ def test_everything_is_reached_by_keys(server: Running, browser: ViewerBrowser) 
     assert browser.run(ring)
 
 
-def test_everything_has_a_name_and_changes_are_announced(server: Running, browser: ViewerBrowser) -> None:
-    opened(server, browser, 16)
+def test_everything_has_a_name_and_changes_are_announced(page_server: Running, browser: ViewerBrowser) -> None:
+    opened(page_server, browser, 16)
     browser.wait("document.getElementById('said').innerText.includes('cloth')")
     found = browser.spoken()
     wanted = {"button", "slider", "checkbox", "switch", "combobox", "textbox", "spinbutton", "image", "link", "dialog", "application"}

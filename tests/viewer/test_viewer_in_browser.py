@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,8 @@ pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
 
 from chainzoom.viewer import vendor
-from tests.viewer import viewer_fakes
 from tests.viewer.viewer_browser import ViewerBrowser, find
-from tests.viewer.viewer_server import Running, cloth, running
+from tests.viewer.viewer_server import Running, cloth
 
 pytestmark = [
     pytest.mark.skipif(find() is None, reason="no Chromium here"),
@@ -24,44 +22,17 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    folder = tmp_path_factory.mktemp("viewer-browser")
-    (folder / "photos").mkdir()
-    cloth(folder / "photos" / "cloth.png")
-    cloth(folder / "photos" / "other.png", 90, 120)
-    with running(folder / "photos", folder / "cache", viewer_fakes.quick) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def module_browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ViewerBrowser]:
-    folder = tmp_path_factory.mktemp("profile")
-    with ViewerBrowser(folder / "profile", folder / "downloads", width=1000, height=640) as found:
-        found.downloads = folder / "downloads"
-        yield found
-
-
-@pytest.fixture
-def browser(module_browser: ViewerBrowser) -> Iterator[ViewerBrowser]:
-    module_browser.requests.clear()
-    module_browser.complaints.clear()
-    yield module_browser
-    assert module_browser.complaints == []
-    module_browser.screen(1000, 640)
-
-
 def shown(browser: ViewerBrowser) -> str:
     return " ".join(str(browser.run("document.getElementById('scale').innerText")).split())
 
 
-def at(server: Running, z: float = 64, **more: Any) -> str:
+def at(page_server: Running, z: float = 64, **more: Any) -> str:
     told = "".join(f"&{key}={value}" for key, value in more.items())
-    return f"{server.address}/#photo={server.photo()}&x=0.4&y=0.5&z={z}{told}"
+    return f"{page_server.address}/#photo={page_server.photo()}&x=0.4&y=0.5&z={z}{told}"
 
 
-def test_from_the_gallery_by_wheel_to_256x_and_sharp(server: Running, browser: ViewerBrowser) -> None:
-    browser.open(f"{server.address}/")
+def test_from_the_gallery_by_wheel_to_256x_and_sharp(page_server: Running, browser: ViewerBrowser) -> None:
+    browser.open(f"{page_server.address}/")
     browser.wait("document.querySelectorAll('#photos a').length === 2")
     browser.click("#photos a")
     browser.settle()
@@ -76,11 +47,11 @@ def test_from_the_gallery_by_wheel_to_256x_and_sharp(server: Running, browser: V
     assert float(shown(browser).split("x")[0]) >= 256
     finest = "Math.max(...chainzoomPicture.layers.made.getTilesToDraw().map(one => one.tile.level))"
     assert browser.run(finest) == browser.run("chainzoomPicture.photo.levels")
-    assert all(one.startswith((server.address, "data:", "blob:", "about:")) for one in browser.requests), browser.requests
+    assert all(one.startswith((page_server.address, "data:", "blob:", "about:")) for one in browser.requests), browser.requests
 
 
-def test_the_gallery_is_drawn_once_so_that_no_click_is_lost(server: Running, browser: ViewerBrowser) -> None:
-    browser.open(f"{server.address}/")
+def test_the_gallery_is_drawn_once_so_that_no_click_is_lost(page_server: Running, browser: ViewerBrowser) -> None:
+    browser.open(f"{page_server.address}/")
     browser.wait("document.querySelectorAll('#photos a').length === 2")
     browser.run("document.querySelector('#photos a').drawn = 'first'")
     browser.click("#photos a")
@@ -93,15 +64,15 @@ def test_the_gallery_is_drawn_once_so_that_no_click_is_lost(server: Running, bro
     assert browser.run("document.querySelector('#photos a').drawn") == "first"
 
 
-def test_real_pixels_come_at_once_and_the_scale_says_so(server: Running, browser: ViewerBrowser) -> None:
-    browser.open(f"{server.address}/#photo={server.photo()}&x=0.5&y=0.5&z=1")
+def test_real_pixels_come_at_once_and_the_scale_says_so(page_server: Running, browser: ViewerBrowser) -> None:
+    browser.open(f"{page_server.address}/#photo={page_server.photo()}&x=0.5&y=0.5&z=1")
     browser.settle()
     assert shown(browser) == "1x, real pixels"
     assert not [one for one in browser.requests if "/api/views/" in one and "/tiles/" in one]
 
 
-def test_away_and_back_is_the_same_picture(server: Running, browser: ViewerBrowser) -> None:
-    browser.open(at(server))
+def test_away_and_back_is_the_same_picture(page_server: Running, browser: ViewerBrowser) -> None:
+    browser.open(at(page_server))
     browser.settle()
     before = browser.canvas()
     here = browser.run("JSON.stringify(chainzoomPicture.place())")
@@ -114,8 +85,8 @@ def test_away_and_back_is_the_same_picture(server: Running, browser: ViewerBrows
     assert browser.canvas() == before
 
 
-def test_a_link_brings_another_person_to_the_same_picture(server: Running, browser: ViewerBrowser) -> None:
-    browser.open(at(server, prompt="wool", seed=7))
+def test_a_link_brings_another_person_to_the_same_picture(page_server: Running, browser: ViewerBrowser) -> None:
+    browser.open(at(page_server, prompt="wool", seed=7))
     browser.settle()
     link, picture = browser.run("location.href"), browser.canvas()
     for visit in (lambda: browser.open(link), browser.reload):
@@ -125,8 +96,8 @@ def test_a_link_brings_another_person_to_the_same_picture(server: Running, brows
         assert browser.run("document.getElementById('prompt').value") == "wool"
 
 
-def test_other_words_make_another_picture(server: Running, browser: ViewerBrowser) -> None:
-    browser.open(at(server))
+def test_other_words_make_another_picture(page_server: Running, browser: ViewerBrowser) -> None:
+    browser.open(at(page_server))
     browser.settle()
     before = browser.canvas()
     browser.wait("document.getElementById('said').innerText.includes('cloth')")
@@ -139,8 +110,8 @@ def test_other_words_make_another_picture(server: Running, browser: ViewerBrowse
     assert browser.canvas() != before
 
 
-def test_keys_move_zoom_and_open(server: Running, browser: ViewerBrowser) -> None:
-    browser.open(at(server, 4))
+def test_keys_move_zoom_and_open(page_server: Running, browser: ViewerBrowser) -> None:
+    browser.open(at(page_server, 4))
     browser.settle()
     browser.run("document.getElementById('stage').focus()")
     x = browser.run("chainzoomPicture.place().x")
@@ -159,8 +130,8 @@ def test_keys_move_zoom_and_open(server: Running, browser: ViewerBrowser) -> Non
     browser.run("document.getElementById('recorddialog').close()")
 
 
-def test_evidence_and_invention(server: Running, browser: ViewerBrowser) -> None:
-    browser.open(at(server))
+def test_evidence_and_invention(page_server: Running, browser: ViewerBrowser) -> None:
+    browser.open(at(page_server))
     browser.settle()
     pictures = [browser.canvas()]
     for share in (50, 0):
@@ -172,8 +143,8 @@ def test_evidence_and_invention(server: Running, browser: ViewerBrowser) -> None
     assert "mix=0" in browser.run("location.hash")
 
 
-def test_the_wipe_shows_both(server: Running, browser: ViewerBrowser) -> None:
-    browser.open(at(server))
+def test_the_wipe_shows_both(page_server: Running, browser: ViewerBrowser) -> None:
+    browser.open(at(page_server))
     browser.settle()
     before = browser.canvas()
     browser.click("#compare")
@@ -188,8 +159,8 @@ def test_the_wipe_shows_both(server: Running, browser: ViewerBrowser) -> None:
     assert browser.run("document.getElementById('wipebar').getAttribute('aria-valuenow')") == "52"
 
 
-def test_save_and_film(server: Running, browser: ViewerBrowser) -> None:
-    browser.open(at(server, 16))
+def test_save_and_film(page_server: Running, browser: ViewerBrowser) -> None:
+    browser.open(at(page_server, 16))
     browser.settle()
     browser.wait("document.getElementById('seedhint').innerText")
     browser.click("#save")
@@ -203,12 +174,12 @@ def test_save_and_film(server: Running, browser: ViewerBrowser) -> None:
     browser.click("#filmwhole")
     browser.wait("!document.getElementById('filmlink').hidden", 90)
     href = browser.run("document.getElementById('filmlink').href")
-    assert server.ask("GET", href.removeprefix(server.address))[2][4:8] == b"ftyp"
+    assert page_server.ask("GET", href.removeprefix(page_server.address))[2][4:8] == b"ftyp"
     browser.click("#filmstop")
 
 
-def test_a_dropped_file_is_opened(server: Running, browser: ViewerBrowser, tmp_path: Path) -> None:
-    browser.open(f"{server.address}/")
+def test_a_dropped_file_is_opened(page_server: Running, browser: ViewerBrowser, tmp_path: Path) -> None:
+    browser.open(f"{page_server.address}/")
     browser.wait("document.querySelectorAll('#photos a').length >= 2")
     data = list(cloth(tmp_path / "dropped.png", 70, 50).read_bytes())
     browser.run(
@@ -221,17 +192,17 @@ def test_a_dropped_file_is_opened(server: Running, browser: ViewerBrowser, tmp_p
     browser.settle()
 
 
-def test_what_is_out_of_sight_is_not_waited_for(server: Running, browser: ViewerBrowser) -> None:
-    browser.open(at(server, 256, prompt=f"fresh{time.time_ns()}"))
+def test_what_is_out_of_sight_is_not_waited_for(page_server: Running, browser: ViewerBrowser) -> None:
+    browser.open(at(page_server, 256, prompt=f"fresh{time.time_ns()}"))
     browser.wait("chainzoomPicture?.loader.all().some(one => one.lane === 'made')")
     browser.run("chainzoomPicture.go({x: 0.5, y: 0.5, z: 1}, true)")
     browser.wait("chainzoomPicture.loader.all().filter(one => one.lane === 'made').length === 0", 5)
     browser.settle()
 
 
-def test_on_a_phone_the_picture_comes_first(server: Running, browser: ViewerBrowser) -> None:
+def test_on_a_phone_the_picture_comes_first(page_server: Running, browser: ViewerBrowser) -> None:
     browser.screen(390, 780, phone=True)
-    browser.open(at(server, 16))
+    browser.open(at(page_server, 16))
     browser.settle()
     assert browser.run("document.documentElement.scrollWidth") == 390
     assert browser.run("getComputedStyle(document.getElementById('controls')).display") == "none"

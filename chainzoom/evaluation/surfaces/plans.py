@@ -50,7 +50,7 @@ class Choices:
     materials: tuple[str, ...]
     parts: tuple[str, ...] = PARTS
     inputs: int = 20
-    steps: int = 3
+    steps: int = 4
     surfaces: int = 20
     seeds: int = 8
     depth: int = 4

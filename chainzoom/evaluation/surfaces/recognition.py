@@ -90,7 +90,7 @@ def cross_validate(
     lone = sorted(name for name in names if len({g for g, label in zip(groups, labels, strict=True) if label == name}) < 2)
     if lone:
         raise OptionError(f"cross-validation needs two groups of every material; there is one of {', '.join(lone)}")
-    which = _dealt(labels, groups, folds)
+    which = dealt(labels, groups, folds)
     scores = np.zeros((len(labels), len(names)))
     for fold in range(folds):
         out = which == fold
@@ -117,8 +117,8 @@ def cross_validate(
     )
 
 
-def _dealt(labels: Sequence[str], groups: Sequence[Hashable], folds: int) -> NDArray[np.intp]:
-    """The fold of every row: the groups of each material in turn, going on where the material before stopped."""
+def dealt(labels: Sequence[str], groups: Sequence[Hashable], folds: int) -> NDArray[np.intp]:
+    """(n,) the fold of every row: the groups of each material in turn, going on where the material before stopped."""
     seat: dict[Hashable, int] = {}
     for name in sorted(set(labels)):
         for group in dict.fromkeys(g for g, label in zip(groups, labels, strict=True) if label == name):

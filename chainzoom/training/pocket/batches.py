@@ -8,7 +8,9 @@ chained  a part of what the generator made before, for words said then: the comp
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,14 +21,31 @@ from chainzoom.backbones.exemplars import Exemplars
 from chainzoom.training.pocket.pictures import Library
 from chainzoom.training.pocket.projection import band, shrink, spread
 
-_CHANGED = 0.2
-"""Share of chained inputs whose exemplar is another one than at the step before."""
+_EVIDENCE = 4.0
+"""The scale at which pure inputs are met: pixels still tell, no surface is borrowed."""
+_STARTS = (16.0, 16.0, 64.0, 256.0)
+"""Scales at which a smooth field is met first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A part of a zoom: the exemplar (-1: to be chosen), the zoom's seed, scale (pixels made for a photo pixel), top-left corner."""
+
+    exemplar: int
+    seed: int
+    scale: float
+    x: int
+    y: int
+
+    def inside(self, x: int, y: int) -> Sighting:
+        """Four times deeper, from pixel (x, y) of this part on."""
+        return replace(self, scale=4 * self.scale, x=4 * (self.x + x), y=4 * (self.y + y))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """(B, 3, h, w) inputs, (B, 3, 4h, 4w) comparisons; for each its sentence's, picture's and exemplar's number (-1: not chosen),
-    creativity, depth in the chain, and whether it is pure.
+    """(B, 3, h, w) inputs, (B, 3, 4h, 4w) comparisons; for each its sentence's and picture's number, creativity, depth in the chain, which
+    field it gets where, and whether it is pure or compared with itself.
     """
 
     image: torch.Tensor
@@ -35,26 +54,22 @@ class Batch:
     number: NDArray[np.int64]
     creativity: torch.Tensor
     depth: NDArray[np.int64]
-    exemplar: NDArray[np.int64]
+    sights: tuple[Sighting, ...]
     pure: torch.Tensor
     paired: torch.Tensor
 
 
 def draw_fields(
-    shelf: Exemplars | None, words: NDArray[np.float32], rng: np.random.Generator, side: int, known: NDArray[np.int64]
-) -> tuple[torch.Tensor, NDArray[np.int64]]:
-    """(B, side, side): for each sentence a random part of the field of an exemplar, and the exemplars' numbers.
-
-    ``known`` are numbers from the step before (-1: none), mostly kept, as the backbone does; else the words bring one up.
-    """
-    fields, numbers = np.zeros((len(words), side, side), np.float32), known.copy()
-    for k, said in enumerate(words if shelf else ()):
-        seed, x, y = (int(value) for value in rng.integers(1 << 20, size=3))
+    shelf: Exemplars | None, words: NDArray[np.float32], side: int, sights: Sequence[Sighting]
+) -> tuple[torch.Tensor, tuple[Sighting, ...]]:
+    """(B, side, side): what each sighting meets; and the sightings with exemplars, which (B, 384) words bring up where none is set."""
+    fields, found = np.zeros((len(sights), side, side), np.float32), list(sights)
+    for k, sight in enumerate(sights if shelf else ()):
         assert shelf is not None
-        if not 0 <= known[k] < len(shelf.names) or rng.random() < _CHANGED:
-            numbers[k] = shelf.pick(said, seed)
-        fields[k] = shelf.field(int(numbers[k]), seed, (x, y, x + side, y + side))
-    return torch.from_numpy(fields), numbers
+        if not 0 <= sight.exemplar < len(shelf.names):
+            sight = found[k] = replace(sight, exemplar=shelf.pick(words[k], sight.seed))
+        fields[k] = shelf.seen(sight.exemplar, sight.seed, (sight.x, sight.y, sight.x + side, sight.y + side), sight.scale)
+    return torch.from_numpy(fields), tuple(found)
 
 
 class Made:
@@ -63,24 +78,24 @@ class Made:
     def __init__(self, capacity: int = 256, deepest: int = 5) -> None:
         self.capacity, self.deepest = capacity, deepest
         self.pictures: list[torch.Tensor] = []
-        self.notes: list[tuple[int, int, int, int]] = []
+        self.notes: list[tuple[int, int, int, Sighting]] = []
 
-    def add(self, pictures: torch.Tensor, batch: Batch, exemplars: NDArray[np.int64]) -> None:
+    def add(self, pictures: torch.Tensor, batch: Batch, sights: Sequence[Sighting]) -> None:
         """Keep what was made of a batch; the oldest go. The deepest are not zoomed into further."""
         for k in range(len(pictures)):
             if batch.depth[k] < self.deepest:
                 self.pictures.append((pictures[k].clamp(0, 1) * 255).round().to(torch.uint8))
-                self.notes.append((int(batch.sentence[k]), int(batch.number[k]), int(batch.depth[k]) + 1, int(exemplars[k])))
+                self.notes.append((int(batch.sentence[k]), int(batch.number[k]), int(batch.depth[k]) + 1, sights[k]))
         del self.pictures[: -self.capacity], self.notes[: -self.capacity]
 
     def state_dict(self) -> dict[str, object]:
         """For a checkpoint."""
-        return {"pictures": list(self.pictures), "notes": [list(note) for note in self.notes]}
+        return {"pictures": list(self.pictures), "notes": [[*note[:3], *astuple(note[3])] for note in self.notes]}
 
-    def load_state_dict(self, state: dict[str, list[torch.Tensor] | list[list[int]]]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Put back what ``state_dict`` gave."""
-        self.pictures = [picture for picture in state["pictures"] if isinstance(picture, torch.Tensor)]
-        self.notes = [(note[0], note[1], note[2], note[3] if len(note) > 3 else -1) for note in state["notes"] if isinstance(note, list)]
+        self.pictures = list(state["pictures"])
+        self.notes = [(note[0], note[1], note[2], Sighting(*note[3:])) for note in state["notes"]]
 
 
 def make_batch(
@@ -92,30 +107,31 @@ def make_batch(
     numbers = np.array([library.draw(rng) for _ in range(size)])
     texts = np.array([library.say(number, rng) for number in numbers])
     real = torch.from_numpy(np.stack([library.crop(number, 4 * side, rng) for number in numbers])).permute(0, 3, 1, 2).float() / 255
-    depth, exemplar = np.zeros(size, np.int64), np.full(size, -1)
+    depth = np.zeros(size, np.int64)
+    sights: list[Sighting] = []
     low = shrink(real)
     bands = band(real)
     creativity = torch.ones(size)
     for k in range(size):
+        seed, x, y = (int(value) for value in rng.integers(1 << 20, size=3))
         if k < pure:
+            sights.append(Sighting(-1, seed, _EVIDENCE, 16 * x, 16 * y))
             if rng.random() < faithful:
                 creativity[k] = float(rng.random())
         elif k < size - chained:
+            sights.append(Sighting(-1, seed, float(rng.choice(_STARTS)), 16 * x, 16 * y))
             low[k], bands[k] = _soft(low, bands, k, rng)
             real[k] = (spread(low[k : k + 1]) + bands[k : k + 1])[0].clamp(0, 1)
         else:
             pick = int(rng.integers(len(made.pictures)))
-            texts[k], numbers[k], depth[k], exemplar[k] = made.notes[pick]
-            low[k] = _part(made.pictures[pick], side, rng)
+            texts[k], numbers[k], depth[k], sight = made.notes[pick]
+            top, left = (int(rng.integers(length - side + 1)) for length in made.pictures[pick].shape[-2:])
+            sights.append(sight.inside(left, top))
+            low[k] = made.pictures[pick][:, top : top + side, left : left + side].float() / 255
             crop = library.crop(int(numbers[k]), 4 * side, rng)
             real[k] = torch.from_numpy(crop).permute(2, 0, 1).float() / 255
     flags = torch.arange(size)
-    return Batch(low, real, texts, numbers, creativity, depth, exemplar, flags < pure, flags < size - chained)
-
-
-def _part(picture: torch.Tensor, side: int, rng: np.random.Generator) -> torch.Tensor:
-    y, x = (int(rng.integers(length - side + 1)) for length in picture.shape[-2:])
-    return picture[:, y : y + side, x : x + side].float() / 255
+    return Batch(low, real, texts, numbers, creativity, depth, tuple(sights), flags < pure, flags < size - chained)
 
 
 def _soft(low: torch.Tensor, bands: torch.Tensor, k: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:

@@ -59,8 +59,8 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Weights of the terms: the two critics, texture statistics, strength of fine detail in lightness and colour, and the pixels of pure
-    pairs, ``pixels`` at full creativity and ``faithful`` at none.
+    """Weights of the terms: the two critics; of pure pairs texture statistics, strength of fine detail in lightness and colour, and pixels,
+    ``pixels`` at full creativity and ``faithful`` at none; of the others how far they strayed from the surface lent.
     """
 
     pixel_critic: float = 0.03
@@ -69,6 +69,7 @@ class Loss:
     contrast: float = 0.1
     pixels: float = 0.5
     faithful: float = 4.0
+    strayed: float = 8.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 A convolutional residual network, most of it at the input's resolution, two resize-convolutions up. Words scale and shift every block (FiLM,
 Perez et al. 2018), noise enters every block. No normalisation looks across space, so what a pixel becomes depends on its surroundings
-alone and windows of a larger picture agree. A share of an exemplar's field, set by the words, goes straight to the result.
+alone and windows of a larger picture agree. An exemplar's field goes straight to the result, as shading of the input's colours; the words
+set how strongly.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from chainzoom.backbones.pocket_network import FIELD_GAIN
+from chainzoom.backbones.pocket_network import DARKEST, FAINTEST, FIELD_GAIN, HEADROOM, LUMA
 
 SCALE = 4
+BORROWED = 2.2
+"""What the share of the field starts from: exemplars come from pictures of about this inverse lightness."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,9 @@ class Generator(nn.Module):
         self.leave = nn.Conv2d(shape.widths[-1], 3, 3, padding=1)
         self.borrow = nn.Linear(shape.code, 3)
         nn.init.zeros_(self.borrow.weight)
-        nn.init.constant_(self.borrow.bias, 0.5)
+        nn.init.constant_(self.borrow.bias, BORROWED)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
 
     def forward(self, image: torch.Tensor, words: torch.Tensor, noise: list[torch.Tensor], creativity: torch.Tensor) -> torch.Tensor:
         """(B, 3, h, w) in [0, 1], (B, words), ``draw_noise``'s planes, (B,) in [0, 1] -> (B, 3, 4h, 4w), not yet consistent.
@@ -101,8 +106,15 @@ class Generator(nn.Module):
                 x = self.grow[level - 1](functional.interpolate(x, scale_factor=2.0, mode="nearest"))
             for block in blocks:
                 x = block(x, code, noise[level])
-        lent = noise[2][:, :1] * (self.borrow(code) / FIELD_GAIN)[..., None, None]
-        return self.leave(functional.leaky_relu(x, 0.2)) * 0.25 + lent
+        return self.leave(functional.leaky_relu(x, 0.2)) * 0.25 + self.lent(image, self.borrow(code), noise[2][:, :1])
+
+    @staticmethod
+    def lent(image: torch.Tensor, share: torch.Tensor, field: torch.Tensor) -> torch.Tensor:
+        """(B, 3, 4h, 4w): a field (B, 1, 4h, 4w) as shading of the input; weaker towards white, where half of it would be cut off."""
+        under = functional.interpolate(image.float(), scale_factor=float(SCALE), mode="bilinear", align_corners=False)
+        light = (under * torch.tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+        shade = (under + DARKEST) * (FAINTEST + HEADROOM * (1 - light)).clamp(FAINTEST, 1.0)
+        return field.float() * shade * (share.float() / FIELD_GAIN)[..., None, None]
 
 
 def draw_noise(shape: Shape, fields: torch.Tensor, creativity: torch.Tensor) -> list[torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,15 @@ import torch
 from chainzoom.backbones.exemplars import Exemplars
 from chainzoom.images import Image
 from chainzoom.pictures import write_png
-from chainzoom.training.pocket.batches import blur, draw_fields
+from chainzoom.training.pocket.batches import Sighting, blur, draw_fields
 from chainzoom.training.pocket.generator import Generator, draw_noise
 from chainzoom.training.pocket.pictures import Library
 from chainzoom.training.pocket.projection import consistent, spread
 
 SAID = ("grass", "sand", "rock", "wood", "leaves", "fur", "snow", "paving")
 _SIDE, _STEPS = 32, 4
+_FIRST = 16.0
+"""The scale of the first step: where a surface begins to be seen."""
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
@@ -27,14 +30,16 @@ def zoom(
     states = []
     amount = torch.full((len(image),), creativity)
     numbers = np.array([shelf.nearest(said) if shelf else -1 for said in words.numpy()])
-    for step in range(steps):
-        fields, _ = draw_fields(shelf, words.numpy(), np.random.default_rng(step), 4 * image.shape[-1], numbers)
+    sights: Sequence[Sighting] = [Sighting(int(number), 5, _FIRST, 4096, 4096) for number in numbers]
+    for _ in range(steps):
+        fields, sights = draw_fields(shelf, words.numpy(), 4 * image.shape[-1], sights)
         noise = draw_noise(generator.shape, fields, amount)
         with torch.autocast("cpu", torch.bfloat16):
             raw = generator(image.contiguous(memory_format=torch.channels_last), words, noise, amount)
         states.append(consistent(raw, image).clamp(0, 1))
         side = image.shape[-1]
         image = states[-1][..., side * 3 // 2 : side * 5 // 2, side * 3 // 2 : side * 5 // 2]
+        sights = [sight.inside(side * 3 // 2, side * 3 // 2) for sight in sights]
     return states
 
 

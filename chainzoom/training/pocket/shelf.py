@@ -6,7 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +17,39 @@ from PIL import Image as PILImage
 from chainzoom.atomic import write_bytes
 from chainzoom.backbones.exemplars import INDEX, SIDE
 from chainzoom.errors import OptionError
+from chainzoom.images import resize
 from chainzoom.training.pocket import fur
 from chainzoom.training.pocket.pictures import MANIFEST, Embed, sentences
 
-_SLOW = 24
+_SLOW = 48
 """Standard deviation in pixels of the blur that is taken off: light and large patches belong to the picture, not to the surface."""
 _CONTRAST = (0.012, 0.2)
 _EVEN = 0.75
 """Largest spread of contrast over a 4 x 4 grid, relative to its mean."""
 _NATURAL = (0.5, 3.5)
-_QUALITY = 88
+_QUALITY = 80
+_ORDERED = ("brick", "cloth", "metal", "paving", "roof tiles", "stone wall", "wicker", "wood")
+"""Laid, woven or plated: order is what they are known by, so they repeat as they are."""
+_QUIET = ("plaster",)
+_FAINTEST = 0.04
+"""Contrast that an exemplar is given at least, but for the quiet ones, which stand in where words name no surface."""
+_SEAM = 1.3
+"""Largest step across the border of a picture that continues on its other side, relative to the steps inside."""
+_FADE = 0.08
+"""Share of a cut that is laid over its other end where it does not continue there by itself."""
+_LEAST = 0.6
+"""A cut is narrowed by so much at most to where its pattern starts anew."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """A cut of a picture with its merit; lower is better."""
+    """A cut of a picture, which continues on its other side, with its merit (lower is better) and how typical it is of its material."""
 
     row: dict[str, Any]
     texture: NDArray[np.float32]
     merit: float
+    typical: float = 0.0
 
 
 def candidates(folder: Path, rows: Sequence[dict[str, Any]]) -> list[Candidate]:
@@ -44,43 +57,88 @@ def candidates(folder: Path, rows: Sequence[dict[str, Any]]) -> list[Candidate]:
     found = []
     for row in rows:
         with PILImage.open(folder / row["file"]) as picture:
-            best = _best_cut(picture.convert("L"))
+            best = _best_cut(picture.convert("L"), row["materials"][0] in _ORDERED)
         if best is not None:
             found.append(Candidate(row, *best))
     return found
 
 
-def _best_cut(picture: PILImage.Image) -> tuple[NDArray[np.float32], float] | None:
-    from chainzoom.evaluation.metrics.texture import NATURAL_RATIO, spectral_ratio
-
+def _best_cut(picture: PILImage.Image, ordered: bool) -> tuple[NDArray[np.float32], float] | None:
+    """The whole picture shrunk where it continues on its other side, else a part at one of several scales, made to continue."""
     best: tuple[NDArray[np.float32], float] | None = None
+    plane: NDArray[np.float32] = np.asarray(picture, np.float32) / np.float32(255)
+    if _continues(plane):
+        side = min(plane.shape)
+        # A stretch beyond a quarter would be seen; small pictures are laid side by side.
+        if max(plane.shape) > 1.25 * side:
+            return None
+        if side < SIDE:
+            plane = np.tile(np.asarray(picture.resize((SIDE // 2, SIDE // 2), PILImage.Resampling.LANCZOS), np.float32) / 255, (2, 2))
+        else:
+            plane = np.asarray(picture.resize((SIDE, SIDE), PILImage.Resampling.LANCZOS), np.float32) / np.float32(255)
+        return _judged(plane)
     for scale in (1.0, 0.707, 0.5, 0.354, 0.25):
         size = (round(picture.width * scale), round(picture.height * scale))
-        if min(size) < SIDE:
+        if min(size) < SIDE // 2:
             break
-        level = picture if scale == 1 else picture.resize(size, PILImage.Resampling.LANCZOS)
-        for x, y in {(0, 0), (size[0] - SIDE, size[1] - SIDE), ((size[0] - SIDE) // 2, (size[1] - SIDE) // 2)}:
-            cut = level.crop((x, y, x + SIDE, y + SIDE))
-            plane: NDArray[np.float32] = np.asarray(cut, np.float32) / np.float32(255)
-            fineness = spectral_ratio(plane.astype(np.float64)) / NATURAL_RATIO
-            texture = plane - _blurred(plane)
-            blocks = texture.reshape(4, SIDE // 4, 4, SIDE // 4).std(axis=(1, 3))
-            contrast, uneven = float(blocks.mean()), float(blocks.std() / max(blocks.mean(), 1e-6))
-            if not (_NATURAL[0] <= fineness <= _NATURAL[1] and _CONTRAST[0] <= contrast <= _CONTRAST[1] and uneven <= _EVEN):
-                continue
-            merit = uneven + 0.3 * abs(float(np.log2(fineness)))
-            if best is None or merit < best[1]:
-                best = (texture - texture.mean(), merit)
+        level = np.asarray(picture if scale == 1 else picture.resize(size, PILImage.Resampling.LANCZOS), np.float32) / np.float32(255)
+        wide = round(SIDE * (1 + _FADE)) if min(size) >= SIDE else min(size)
+        wide = min(wide, *size)
+        for x, y in {(0, 0), (size[0] - wide, size[1] - wide), ((size[0] - wide) // 2, (size[1] - wide) // 2)}:
+            cut = level[y : y + wide, x : x + wide]
+            for _ in range(2):
+                cut = np.ascontiguousarray(_continued(cut, ordered).T)
+            goal = SIDE if wide >= SIDE else SIDE // 2
+            cut = resize(cut, (goal, goal), "lanczos")
+            found = _judged(np.tile(cut, (SIDE // goal, SIDE // goal)))
+            if found is not None and (best is None or found[1] < best[1]):
+                best = found
     return best
 
 
+def _continues(plane: NDArray[np.float32]) -> bool:
+    for axis in (0, 1):
+        steps = np.abs(plane - np.roll(plane, 1, axis)).mean(axis=1 - axis)
+        if steps[0] > _SEAM * np.median(steps[1:]):
+            return False
+    return True
+
+
+def _continued(plane: NDArray[np.float32], ordered: bool) -> NDArray[np.float32]:
+    """(H, w) of (H, W): narrowed to where the pattern starts anew, its end faded into its beginning."""
+    width = plane.shape[1]
+    fade = max(4, round(_FADE * width))
+    start = plane[:, :fade]
+    ends = np.arange(round(_LEAST * width) if ordered else width - fade, width - fade + 1)
+    end = int(ends[np.argmin([float(np.mean((plane[:, k : k + fade] - start) ** 2)) for k in ends])])
+    rise = (np.arange(fade, dtype=np.float32) + 0.5) / fade
+    over = plane[:, end : end + fade] * (1 - rise) + start * rise
+    if not ordered:  # what is not alike loses contrast where it is mixed
+        mean = over.mean()
+        over = mean + (over - mean) / np.sqrt((1 - rise) ** 2 + rise**2)
+    return np.concatenate([over, plane[:, fade:end]], axis=1)
+
+
+def _judged(plane: NDArray[np.float32]) -> tuple[NDArray[np.float32], float] | None:
+    """The texture of a cut and its merit, or None where it is blurred, raw, faint, harsh or uneven."""
+    from chainzoom.evaluation.metrics.texture import NATURAL_RATIO, spectral_ratio
+
+    texture = plane - _blurred(plane)
+    fineness = spectral_ratio(plane.astype(np.float64)) / NATURAL_RATIO
+    blocks = texture.reshape(4, SIDE // 4, 4, SIDE // 4).std(axis=(1, 3))
+    contrast, uneven = float(blocks.mean()), float(blocks.std() / max(blocks.mean(), 1e-6))
+    if not (_NATURAL[0] <= fineness <= _NATURAL[1] and _CONTRAST[0] <= contrast <= _CONTRAST[1] and uneven <= _EVEN):
+        return None
+    return texture - texture.mean(), uneven + 0.3 * abs(float(np.log2(fineness)))
+
+
 def _blurred(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A Gaussian blur in float, by three box blurs along each axis, with the edge mirrored."""
+    """A Gaussian blur in float, by three box blurs along each axis, of a picture that repeats."""
     side = int(_SLOW * 2) | 1
     out = plane.astype(np.float64)
     for axis in (0, 1):
         for _ in range(3):
-            padded = np.pad(out, [(side // 2 + 1, side // 2) if k == axis else (0, 0) for k in (0, 1)], mode="reflect")
+            padded = np.pad(out, [(side // 2 + 1, side // 2) if k == axis else (0, 0) for k in (0, 1)], mode="wrap")
             sums = np.cumsum(padded, axis=axis)
             out = (np.take(sums, range(side, sums.shape[axis]), axis) - np.take(sums, range(sums.shape[axis] - side), axis)) / side
     return out.astype(np.float32)
@@ -114,35 +172,50 @@ def _may_be_shown(row: dict[str, Any]) -> bool:
 def _drawn(coat: fur.Coat) -> Candidate:
     """The middle of a drawn coat, preferred to everything else that is called fur."""
     row = {"file": f"drawn-{coat.name}-fur", "caption": coat.caption, "materials": ["fur"], "group": coat.name, "origin": coat.name}
-    plane = np.asarray(PILImage.fromarray(fur.draw(coat)).convert("L"), np.float32)[SIDE // 2 :][:SIDE, SIDE // 2 :][:, :SIDE]
-    texture = plane / np.float32(255) - _blurred(plane / np.float32(255))
+    plane = np.asarray(PILImage.fromarray(fur.draw(coat)).convert("L"), np.float32) / np.float32(255)
+    for _ in range(2):
+        plane = np.ascontiguousarray(_continued(plane, False).T)
+    plane = resize(plane, (SIDE, SIDE), "lanczos")
+    texture = plane - _blurred(plane)
     return Candidate({**row, "source": fur.SOURCE, "licence": fur.LICENCE}, texture - texture.mean(), 0.0)
 
 
-def build(folder: Path, out: Path, embed: Embed, each: int = 8, coats: bool = True) -> int:
+def _judged_all(folder: Path, found: Sequence[Candidate], eyes: Path | None) -> list[Candidate]:
+    """The candidates with how typical each is of its material, which counts as merit."""
+    if eyes is None:
+        return list(found)
+    from chainzoom.training.pocket.typical import typical
+
+    planes = [one.texture + np.float32(0.5) for one in found]
+    margins = typical(folder, eyes, planes, [one.row["materials"][0] for one in found], [one.row["group"] for one in found])
+    return [replace(one, typical=margin, merit=one.merit - margin) for one, margin in zip(found, margins, strict=True)]
+
+
+def build(folder: Path, out: Path, embed: Embed, each: int = 6, coats: bool = True, eyes: Path | None = None) -> int:
     """Write the shelf from the split ``train`` of a prepared folder; returns how many exemplars it holds.
 
-    ``coats``: drawn furs too. Raises OptionError when the folder is not prepared.
+    ``coats``: drawn furs too; ``eyes``: folder with AlexNet's archive, to prefer surfaces that are typical of their material. Raises
+    OptionError when the folder is not prepared, WeightsError.
     """
     file = folder / MANIFEST
     if not file.is_file():
         raise OptionError(f"{folder} holds no {MANIFEST}; prepare it with: chainzoom train pocket-data {folder}")
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     found = candidates(folder, [row for row in rows if _may_be_shown(row)])
-    chosen = choose([*found, *(_drawn(coat) for coat in fur.COATS if coats)], each)
+    chosen = choose(_judged_all(folder, [*found, *(_drawn(coat) for coat in fur.COATS if coats)], eyes), each)
     index, content = [], io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
         for number, one in enumerate(chosen):
-            unit = min(1.0, 4 * float(one.texture.std()))
-            pixels = np.rint(np.clip(one.texture / unit, -1, 1) * 127 + 128).astype(np.uint8)
+            texture = one.texture * np.float32(1 if one.row["materials"][0] in _QUIET else max(1.0, _FAINTEST / float(one.texture.std())))
+            unit = min(1.0, 4 * float(texture.std()))
+            pixels = np.rint(np.clip(texture / unit, -1, 1) * 127 + 128).astype(np.uint8)
             picture, name = io.BytesIO(), f"{number:03d}.webp"
             PILImage.fromarray(pixels).convert("RGB").save(picture, "WEBP", quality=_QUALITY, method=6)
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), picture.getvalue())
             said = embed(sentences(one.row["caption"], one.row["materials"])).mean(0)
-            index.append(
-                {key: one.row[key] for key in ("caption", "materials", "source", "origin", "licence")}
-                | {"file": name, "name": Path(one.row["file"]).stem, "unit": round(unit, 5), "words": [round(float(v), 4) for v in said]}
-            )
+            own = {"file": name, "name": Path(one.row["file"]).stem, "unit": round(unit, 5), "typical": round(one.typical, 3)}
+            own |= {"ordered": one.row["materials"][0] in _ORDERED, "words": [round(float(v), 4) for v in said]}
+            index.append({key: one.row[key] for key in ("caption", "materials", "source", "origin", "licence")} | own)
         archive.writestr(zipfile.ZipInfo(INDEX, _EPOCH), json.dumps(index))
     write_bytes(out, content.getvalue())
     return len(chosen)

@@ -23,10 +23,10 @@ from chainzoom.training.pocket.batches import Batch, Made, draw_fields, make_bat
 from chainzoom.training.pocket.config import Config
 from chainzoom.training.pocket.critics import FeatureCritic, PixelCritic, hinge
 from chainzoom.training.pocket.features import Features, contrast_distance, style_distance
-from chainzoom.training.pocket.generator import Generator, draw_noise
+from chainzoom.training.pocket.generator import BORROWED, Generator, draw_noise
 from chainzoom.training.pocket.pictures import Embed, Library
 from chainzoom.training.pocket.preview import preview
-from chainzoom.training.pocket.projection import consistent
+from chainzoom.training.pocket.projection import band, consistent
 from chainzoom.training.runs import (
     CHECKPOINTS,
     EXPORT,
@@ -45,6 +45,8 @@ from chainzoom.training.runs import (
 from chainzoom.training.sr.exports import write_tensors
 
 STATE = "state.pt"
+_FREE, _FREE_COLOUR = (0.008, 0.3), (0.004, 0.1)
+"""What results may differ from their field's shading at no cost, in lightness and in colour: so much, and such a share of its spread."""
 Say = Callable[[str], None]
 
 
@@ -130,7 +132,7 @@ class Trainer:
         wrong = functional.normalize(words.roll(1, 0) - self.generator.centre, dim=1)
         code = functional.normalize(words - self.generator.centre, dim=1)
         self._rate()
-        fields, exemplars = draw_fields(self.shelf, self.library.words[batch.sentence], rng, 4 * config.data.side, batch.exemplar)
+        fields, sights = draw_fields(self.shelf, self.library.words[batch.sentence], 4 * config.data.side, batch.sights)
         noise = draw_noise(self.generator.shape, fields, batch.creativity)
         image = batch.image.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.mixed):
@@ -154,12 +156,15 @@ class Trainer:
                 critic.requires_grad_(False)
             fool_pixel = -torch.stack([m.float().mean() for m in self.pixel(shown[free], code[free])[0]]).mean()
             fool_feature = -torch.stack([m.float().mean() for m in self.feature([x[free] for x in seen], code[free])[0]]).mean()
-        style = (style_distance(seen, seen_real) * (batch.paired & free)).sum() / (batch.paired & free).sum().clamp_min(1)
+        alike = batch.pure & free
+        style = (style_distance(seen, seen_real) * alike).sum() / alike.sum().clamp_min(1)
         gap = (made - batch.real).abs().mean((1, 2, 3)) * batch.pure
-        contrast = (contrast_distance(made, batch.real) * free).sum() / free.sum()
+        contrast = (contrast_distance(made, batch.real) * alike).sum() / alike.sum().clamp_min(1)
+        strayed = self._strayed(made, batch, noise)
         loss = config.loss
         pixels = (gap * (loss.pixels * batch.creativity + loss.faithful * (1 - batch.creativity))).sum() / batch.pure.sum().clamp_min(1)
-        total = loss.pixel_critic * fool_pixel + loss.feature_critic * fool_feature + loss.style * style + loss.contrast * contrast + pixels
+        total = loss.pixel_critic * fool_pixel + loss.feature_critic * fool_feature + loss.style * style + loss.contrast * contrast
+        total = total + pixels + loss.strayed * strayed
         self.optimisers["generator"].zero_grad(set_to_none=True)
         total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.generator.parameters(), 1.0)
@@ -169,7 +174,7 @@ class Trainer:
         with torch.no_grad():
             for kept, new in zip(self.average.parameters(), self.generator.parameters(), strict=True):
                 kept.lerp_(new, 1 - min(config.ema, (self.step + 1) / (self.step + 10)))
-        self.made.add(made.detach(), batch, exemplars)
+        self.made.add(made.detach(), batch, sights)
         fine = self._fineness(made.detach(), batch)
         return {
             "critics": float(loss_critics.detach()),
@@ -177,6 +182,7 @@ class Trainer:
             "fool/feature": float(fool_feature.detach()),
             "style": float(style.detach()),
             "contrast": float(contrast.detach()),
+            "strayed": float(strayed.detach()),
             "gap": float((gap.sum() / batch.pure.sum().clamp_min(1)).detach()),
             "norm": float(norm),
             **fine,
@@ -200,6 +206,21 @@ class Trainer:
             right, other = critic(true, words, wrong)
             loss = loss + hinge(right, critic(false, words)[0], other)
         return loss
+
+    def _strayed(self, made: torch.Tensor, batch: Batch, noise: list[torch.Tensor]) -> torch.Tensor:
+        """How far results are from the plain shading by their field, beyond a share of its strength: critics may refine a surface, not
+        write over it.
+        """
+        if self.shelf is None:
+            return torch.zeros(())
+        share = torch.full((len(made), 3), BORROWED)
+        plain = consistent(self.generator.lent(batch.image, share, noise[2][:, :1]), batch.image)
+        spread, gap = band(plain).std((1, 2, 3)), made - plain
+        light = gap.mean(1, keepdim=True)
+        beyond = torch.zeros(len(made))
+        for part, (least, more) in ((light, _FREE), (gap - light, _FREE_COLOUR)):
+            beyond = beyond + functional.relu(part.abs() - (least + more * spread)[:, None, None, None]).mean((1, 2, 3))
+        return (beyond * ~batch.pure).sum() / (~batch.pure).sum().clamp_min(1)
 
     @staticmethod
     def _fineness(made: torch.Tensor, batch: Batch) -> dict[str, float]:

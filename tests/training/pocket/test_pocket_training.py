@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("tensorboard")
 pytest.importorskip("safetensors")
 
+from chainzoom.backbones.exemplars import Exemplars  # noqa: E402
 from chainzoom.backbones.pocket import Pocket  # noqa: E402
 from chainzoom.correctors.consistency import project  # noqa: E402
 from chainzoom.errors import OptionError, OutputError  # noqa: E402
@@ -21,7 +22,7 @@ from chainzoom.training.pocket import colours, fur  # noqa: E402
 from chainzoom.training.pocket.batches import Made, make_batch  # noqa: E402
 from chainzoom.training.pocket.config import Config, Data, Loss, Network, load_config  # noqa: E402
 from chainzoom.training.pocket.features import Features  # noqa: E402
-from chainzoom.training.pocket.generator import Generator, draw_noise  # noqa: E402
+from chainzoom.training.pocket.generator import BORROWED, Generator, draw_noise  # noqa: E402
 from chainzoom.training.pocket.pictures import Library, sentences  # noqa: E402
 from chainzoom.training.pocket.projection import band, consistent, shrink, spread  # noqa: E402
 from chainzoom.training.pocket.shelf import build  # noqa: E402
@@ -130,17 +131,24 @@ def test_chained_inputs_are_parts_of_what_was_made(folder: Path) -> None:
     first = make_batch(library, made, rng, 8, 16, (0.5, 0.0, 0.5), 0.0)
     assert (first.depth == 0).all()
     for _ in range(4):
-        made.add(spread(first.image).clamp(0, 1), first, np.arange(8))
+        made.add(spread(first.image).clamp(0, 1), first, [dataclasses.replace(sight, exemplar=3) for sight in first.sights])
     second = make_batch(library, made, rng, 8, 16, (0.5, 0.0, 0.5), 0.0)
     assert list(second.depth) == [0] * 4 + [1] * 4
-    assert (second.exemplar[:4] == -1).all()
-    assert (second.exemplar[4:] >= 0).all()
+    assert [sight.exemplar for sight in second.sights] == [-1] * 4 + [3] * 4
+    for sight in second.sights[4:]:
+        before = next(one for one in first.sights if one.seed == sight.seed)
+        assert sight.scale == 4 * before.scale
+        assert 0 <= sight.x - 4 * before.x <= 4 * 48
+        assert 0 <= sight.y - 4 * before.y <= 4 * 48
     part, whole = second.image[-1], torch.stack(made.pictures).float() / 255
     windows = whole.unfold(2, 16, 1).unfold(3, 16, 1)
     assert float((windows - part[None, :, None, None]).abs().amax((1, 4, 5)).min()) < 1e-6
+    again = Made()
+    again.load_state_dict(made.state_dict())
+    assert again.notes == made.notes
     deep = dataclasses.replace(second, depth=np.full(8, 2))
     count = len(made.pictures)
-    made.add(spread(second.image), deep, deep.exemplar)
+    made.add(spread(second.image), deep, deep.sights)
     assert len(made.pictures) == count
 
 
@@ -166,8 +174,8 @@ def test_the_export_is_what_the_backbone_computes(tmp_path: Path, folder: Path, 
     image = np.random.default_rng(0).random((20, 24, 3), dtype=np.float32)
     embedding = embed(["sand"])[0]
     monkeypatch.setattr("chainzoom.backbones.pocket.MARGIN", 0)
-    raw = pocket._raw(image, pocket._code(embedding), 1, NoiseField(3), (5, 6))
-    planes = [torch.from_numpy(plane) for plane in pocket._planes(NoiseField(3), 1, pocket._code(embedding), (5, 6, 29, 26))]
+    raw = pocket._raw(image, pocket._code(embedding), 1, NoiseField(3, 256.0), (5, 6))
+    planes = [torch.from_numpy(plane) for plane in pocket._planes(NoiseField(3, 256.0), 1, pocket._code(embedding), (5, 6, 29, 26))]
     halved = Generator(one.average.shape)
     halved.load_state_dict({name: value.half().float() for name, value in one.average.state_dict().items()})
     with torch.no_grad():
@@ -182,6 +190,38 @@ def test_training_folds_fields_as_the_backbone_does() -> None:
     assert planes[0][0, 5, 1, 0] == fields[0, 5, 1] * 8
     silent = draw_noise(Network((8, 8, 6), (1, 1, 1), (2, 1, 1)).shape(), fields, torch.zeros(1))
     assert all(float(plane.abs().max()) == 0 for plane in silent)
+
+
+def test_a_surface_that_is_lent_shades_the_colours_below(folder: Path) -> None:
+    image = torch.tensor([[0.6, 0.2, 0.0], [0.98, 0.98, 0.98]])[:, :, None, None].expand(2, 3, 4, 4)
+    field = torch.zeros(2, 1, 16, 16)
+    field[..., ::2] = 0.1
+    lent = Generator.lent(image, torch.ones(2, 3), field)[..., 0, 0] - Generator.lent(image, torch.ones(2, 3), field)[..., 0, 1]
+    assert lent[0, 0] > 2 * lent[0, 1] > 3 * lent[0, 2] > 0
+    assert lent[1, 0] < lent[0, 0]
+
+
+def test_what_strays_from_the_surface_lent_costs(tmp_path: Path, folder: Path, shelf: Path) -> None:
+    one = trainer(config(tmp_path / "run", folder, shelf, steps=1, picture_every=0))
+    batch = make_batch(one.library, Made(), np.random.default_rng(0), 4, 16, (0.5, 0.5, 0.0), 0.0)
+    noise = draw_noise(one.generator.shape, torch.randn(4, 64, 64) * 0.1, torch.ones(4))
+    share = torch.full((4, 3), BORROWED)
+    plain = consistent(one.generator.lent(batch.image, share, noise[2][:, :1]), batch.image)
+    assert float(one._strayed(plain, batch, noise)) == 0
+    changed = plain + 0.3 * torch.randn(plain.shape)
+    assert float(one._strayed(changed, batch, noise)) > 0.05
+    assert float(one._strayed(torch.where(batch.pure[:, None, None, None], changed, plain), batch, noise)) == 0
+
+
+def test_the_most_typical_of_equal_surfaces_is_taken(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def margins(_: Path, __: Path, planes: list[np.ndarray], *___: object) -> list[float]:
+        return [0.5 * (number == 2) for number in range(len(planes))]
+
+    monkeypatch.setattr("chainzoom.training.pocket.typical.typical", margins)
+    assert build(folder, tmp_path / "few.zip", embed, each=1, coats=False, eyes=tmp_path) == 2
+    found = Exemplars.read(tmp_path / "few.zip")
+    assert "2" in found.names
+    assert list(found.typical[[name == "2" for name in found.names]]) == [0.5]
 
 
 def test_furs_are_drawn_the_same_every_time_and_are_hairy() -> None:
