@@ -23,7 +23,7 @@ from chainzoom.errors import OptionError
 from chainzoom.images import Image, clip
 from chainzoom.seeds import derive
 from chainzoom.sentences import SentenceEncoder
-from chainzoom.sentences.plain import names_a_surface
+from chainzoom.sentences.plain import names_a_surface, surface_words
 from chainzoom.version import __version__
 from chainzoom.weights import Weights, sha256_of
 
@@ -116,7 +116,7 @@ class Pocket:
     def lender(self, prompt: str) -> str:
         """See LendingBackbone."""
         with self._lock:
-            number = self._shelf.nearest(self._words.encode(prompt), prompt)
+            number = self._lender(prompt)
         return f"{self._shelf.captions[number]} ({self._shelf.names[number]})"
 
     def upscale(self, image: Image, prompt: str = "", *, seed: int = 0) -> Image:
@@ -128,10 +128,15 @@ class Pocket:
         with self._lock:
             embedding = self._words.encode(prompt)
             creativity = self.creativity * (1.0 if names_a_surface(prompt) else UNNAMED)
-            number = self._shelf.nearest(embedding, prompt)
+            number = self._lender(prompt)
             raw = self._raw(image, self._code(embedding, creativity), number, noise, origin)
         # Only the band of ``raw`` that the input cannot hold means anything, so it is not clipped before.
         return clip(project(raw, image))
+
+    def _lender(self, prompt: str) -> int:
+        """The exemplar for a prompt. Only words for surfaces count, so that it stays the same when colours and measures change."""
+        said = surface_words(prompt)
+        return self._shelf.nearest(self._words.encode(said or prompt), prompt)
 
     def _code(self, embedding: Array, creativity: float = 1.0) -> Array:
         """What the network reads of a prompt: the embedding, centred as in training, and the creativity."""

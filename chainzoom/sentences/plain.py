@@ -8,6 +8,19 @@ _FILLERS = "a background of photo picture the"
 PLAIN = frozenset(f"{_COLOURS} {_MEASURES} {_FILLERS}".split())
 
 
+_PARTS = 2
+"""How many of the parts between commas say what it is; what follows differs from step to step."""
+
+
+def surface_words(prompt: str) -> str:
+    """What a prompt says beyond colours and measures, in the first two parts that say anything; empty where none does.
+
+    The second comes first, as in English: "fur, tan, cat" is cat fur.
+    """
+    parts = (" ".join(word for word in part.split() if word.lower() not in PLAIN) for part in prompt.split(","))
+    return " ".join([part for part in parts if part][:_PARTS][::-1])
+
+
 def names_a_surface(prompt: str) -> bool:
     """Whether a prompt holds any word beyond colours and measures."""
     return any(word not in PLAIN for word in prompt.lower().replace(",", " ").split())

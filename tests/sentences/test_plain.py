@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import chainzoom.prompters
-from chainzoom.sentences.plain import PLAIN, names_a_surface
+from chainzoom.sentences.plain import PLAIN, names_a_surface, surface_words
 
 
 @pytest.mark.parametrize("prompt", ["", "light blue, sharp, low contrast", "soft background, grey, blurred", "a photo of the"])
@@ -17,6 +17,18 @@ def test_colours_and_measures_name_nothing(prompt: str) -> None:
 @pytest.mark.parametrize("prompt", ["moss", "fur, tan, sharp", "light blue, sea", "Feathers"])
 def test_any_other_word_names_something(prompt: str) -> None:
     assert names_a_surface(prompt)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [
+        ("fur, tan, sharp, low contrast, cat, Egyptian cat", "cat fur"),
+        ("light blue, smooth", ""),
+        ("old wood planks, grey", "old wood planks"),
+    ],
+)
+def test_words_for_surfaces_stay_when_measures_change(prompt: str, said: str) -> None:
+    assert surface_words(prompt) == said
 
 
 def test_all_that_the_tagger_measures_is_plain() -> None:

@@ -170,7 +170,7 @@ def _may_be_shown(row: dict[str, Any]) -> bool:
 
 
 def _drawn(coat: fur.Coat) -> Candidate:
-    """The middle of a drawn coat, preferred to everything else that is called fur."""
+    """A drawn coat."""
     row = {"file": f"drawn-{coat.name}-fur", "caption": coat.caption, "materials": ["fur"], "group": coat.name, "origin": coat.name}
     plane = np.asarray(PILImage.fromarray(fur.draw(coat)).convert("L"), np.float32) / np.float32(255)
     for _ in range(2):
@@ -202,7 +202,7 @@ def build(folder: Path, out: Path, embed: Embed, each: int = 6, coats: bool = Tr
         raise OptionError(f"{folder} holds no {MANIFEST}; prepare it with: chainzoom train pocket-data {folder}")
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     found = candidates(folder, [row for row in rows if _may_be_shown(row)])
-    chosen = choose(_judged_all(folder, [*found, *(_drawn(coat) for coat in fur.COATS if coats)], eyes), each)
+    chosen = [*choose(_judged_all(folder, found, eyes), each), *(_drawn(coat) for coat in fur.COATS if coats)]
     index, content = [], io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
         for number, one in enumerate(chosen):
