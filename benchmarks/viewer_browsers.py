@@ -173,7 +173,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         kept = [ms for ms, cost in answered if cost == "cached"]
         refused = row["status"][1]["refused"] - row["status"][0]["refused"]
         bad = len(row["failed"]) + sum(" 429" not in f" {one}" and not one.startswith("429") for one in row["complaints"])
-        lost = asked - len(answered) - dropped - left
+        lost = max(0, asked - len(answered) - dropped - left)  # one that arrives while they are counted is counted twice
         steps = sum(one["steps"] for one in every)
         tiles.append(f"| {row['way']} | {steps} | {asked} | {len(answered)} | {dropped} | {left} | {lost} | {bad} | {refused} |")
         spent = {key: row["status"][1]["tiles"][key] - row["status"][0]["tiles"][key] for key in ("seconds", "backbone_seconds", "windows")}
