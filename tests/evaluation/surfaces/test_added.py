@@ -103,7 +103,7 @@ def test_from_photos_to_tables(
     text = (out / "surfaces" / "surfaces.md").read_text()
     assert "Raw dB" in text
     assert "Two seeds" in text
-    assert (out / "surfaces" / "words-toy-64x.webp").stat().st_size > 1000
+    assert (out / "surfaces" / "words-toy-256x.webp").stat().st_size > 1000
     before = (out / "surfaces" / "surfaces.json").read_text()
     monkeypatch.setattr(Obedient, "upscale", None)
     told: list[str] = []
