@@ -45,6 +45,8 @@ def typical(
             labels += [one.materials[0]] * _PATCHES
             owners += [one.group] * _PATCHES
     known = tuple(sorted(name for name, count in counts.items() if count >= _LEAST))
+    if len(known) < 2:
+        return [0.0] * len(planes)
     kept = [k for k, label in enumerate(labels) if label in known]
     features, labels, owners = np.concatenate(rows)[kept], [labels[k] for k in kept], [owners[k] for k in kept]
     folds = dealt(labels, owners, FOLDS)

@@ -27,6 +27,7 @@ from chainzoom.training.pocket.pictures import Library, sentences  # noqa: E402
 from chainzoom.training.pocket.projection import band, consistent, shrink, spread  # noqa: E402
 from chainzoom.training.pocket.shelf import build  # noqa: E402
 from chainzoom.training.pocket.trainer import Trainer  # noqa: E402
+from chainzoom.training.pocket.typical import typical  # noqa: E402
 from chainzoom.training.runs import read_log  # noqa: E402
 
 
@@ -222,6 +223,43 @@ def test_the_most_typical_of_equal_surfaces_is_taken(folder: Path, tmp_path: Pat
     found = Exemplars.read(tmp_path / "few.zip")
     assert "2" in found.names
     assert list(found.typical[[name == "2" for name in found.names]]) == [0.5]
+
+
+class Stripes:
+    """Eyes that see how strongly a picture changes along each axis."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def features(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        return np.array([[np.abs(np.diff(image, axis=axis)).mean() for axis in (0, 1)] for image in images], np.float32)
+
+
+def test_what_looks_like_its_material_is_typical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chainzoom.training.pocket.typical.Moments", Stripes)
+    (tmp_path / "pictures").mkdir()
+    rows, planes = [], []
+    for number in range(12):
+        rng = np.random.default_rng(number)
+        plane = np.repeat(rng.uniform(0.2, 0.8, (1, 300)), 300, axis=0).astype(np.float32) + rng.normal(0, 0.02, (300, 300)).astype(
+            np.float32
+        )
+        plane = plane if number % 2 else plane.T
+        planes.append(plane)
+        PILImage.fromarray((255 * plane.clip(0, 1)).astype(np.uint8)).convert("RGB").save(tmp_path / "pictures" / f"{number}.png")
+        material = "wood" if number % 2 else "sand"
+        row = {"file": f"pictures/{number}.png", "caption": material, "materials": [material], "kind": "texture", "split": "train"}
+        rows.append(row | {"group": str(number), "width": 300, "height": 300, "sha256": f"{number:064d}"})
+    (tmp_path / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = typical(
+        tmp_path, tmp_path, [planes[1], planes[0], planes[0], planes[1]], ["wood", "sand", "wood", "metal"], ["1", "0", "new", "1"]
+    )
+    assert found[0] > 0.3
+    assert found[1] > 0.3
+    assert found[2] < -0.3
+    assert found[3] == 0
+    (tmp_path / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:4]))
+    assert typical(tmp_path, tmp_path, planes[:1], ["sand"], ["0"]) == [0.0]
 
 
 def test_furs_are_drawn_the_same_every_time_and_are_hairy() -> None:
