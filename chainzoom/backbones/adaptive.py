@@ -127,7 +127,8 @@ class Adaptive:
         if word := self.policy.kept(prompt):
             why += f'; "{word}" is not invented'
         if self.invention in used and isinstance(self.invention, LendingBackbone):
-            why += f"; surface lent by {self.invention.lender(prompt)}"
+            lender = self.invention.lender(prompt, self.facts.scale / self.limit)
+            why += f"; surface lent by {lender}" if lender else ""
         return Choice(shares, found, why, tuple(dict.fromkeys(weights for part in used for weights in part.facts.weights)))
 
     def upscale(self, image: Image, prompt: str = "", *, seed: int = 0) -> Image:

@@ -101,8 +101,8 @@ def informed(backbone: Backbone, evidence: float) -> Backbone:
 class LendingBackbone(Protocol):
     """A backbone that borrows detail from pictures of its own, and can say from which."""
 
-    def lender(self, prompt: str) -> str:
-        """A few words on the picture that is borrowed from for a prompt."""
+    def lender(self, prompt: str, scale: float) -> str:
+        """A few words on the picture that is borrowed from for a prompt, at ``scale`` pixels made for a photo pixel; empty for none."""
         ...
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from chainzoom.backbones import pocket_network, runtimes
 from chainzoom.backbones.base import BackboneFacts
-from chainzoom.backbones.exemplars import Exemplars
+from chainzoom.backbones.exemplars import Exemplars, Sight
 from chainzoom.backbones.noise import NoiseField
 from chainzoom.backbones.pocket_network import FIELD_GAIN, Array, Network, Shape
 from chainzoom.correctors.consistency import project
@@ -113,8 +113,10 @@ class Pocket:
         """Tokens of the prompt that the sentence encoder cannot see."""
         return {"sentence encoder": self._words.truncation(prompt)}
 
-    def lender(self, prompt: str) -> str:
+    def lender(self, prompt: str, scale: float) -> str:
         """See LendingBackbone."""
+        if Sight.at(scale).generation < 0:
+            return ""
         with self._lock:
             number = self._lender(prompt)
         return f"{self._shelf.captions[number]} ({self._shelf.names[number]})"

@@ -214,6 +214,11 @@ def test_words_pick_the_exemplar(files: tuple[str, str]) -> None:
     assert found.nearest(near, "ceramic") == 1
 
 
+def test_a_lender_is_named_where_a_surface_is_lent(pocket: Pocket) -> None:
+    assert pocket.lender("old wood", 4.0) == ""
+    assert pocket.lender("old wood", 16.0) == pocket.lender("grey wood, smooth", 256.0) == "n0 (n0)"
+
+
 @pytest.mark.parametrize("option", [{"creativity": 1.5}, {"creativity": -0.1}, {"threads": 0}, {"precision": "f16"}])
 def test_bad_options(option: dict[str, object]) -> None:
     with pytest.raises(OptionError):
