@@ -2,9 +2,9 @@
 
     python benchmarks/deep_seams.py PHOTO [PHOTO ...] [--preset default] [--levels 2 3]
 
-In the middle of each photo a strip is read that runs across the place where two windows meet. The mean gradient in the band in which they are
-cross-faded is compared with the bands beside it and with everything else in the strip, and the three columns at which the finest detail changes
-over with 8 columns on both sides. There is no comparison without a seam: what differs by chance from place to place is in the figures.
+In the middle of each photo a strip is read that runs across the place where two windows meet. The mean gradient in the band in which they
+are cross-faded is compared with the bands beside it and with everything else in the strip, and the three columns at which the finest detail
+changes over with 8 columns on both sides. Nothing is made without a seam for comparison: what differs by chance is in the figures.
 """
 
 from __future__ import annotations
