@@ -133,13 +133,14 @@ class Chain:
 
 
 def with_user_words(prompt: Prompt, user: str, protocol: Protocol) -> Prompt:
-    """The prompt with the user's words appended; a prompt taken over from the parent already has them."""
-    if not user or prompt.text.rstrip(",").endswith(user):
+    """The prompt with the user's words, which come first; a prompt taken over from the parent already has them."""
+    # The official code writes "auto, user," with a closing comma; the paper protocol keeps it because it reaches the text encoder.
+    paper = protocol == "paper"
+    if not user or (prompt.text.endswith(f"{user},") if paper else prompt.text.startswith(f"{user},")) or prompt.text == user:
         return prompt
     if not prompt.text:
         return replace(prompt, text=user, source="user")
-    # The official code writes "auto, user," with a closing comma; the paper protocol keeps it because it reaches the text encoder.
-    joined = f"{prompt.text}, {user}" + ("," if protocol == "paper" else "")
+    joined = f"{prompt.text}, {user}," if paper else f"{user}, {prompt.text}"
     return replace(prompt, text=joined, source=f"{prompt.source}+user")
 
 

@@ -27,7 +27,7 @@ class Settings:
     mode         ``multiscale``: the prompter sees the previous state and the crop (AR-2, the paper's method); ``recursive``: the crop
                  alone; ``onestep``: each state straight from the last real one in one backbone call; ``bicubic`` and ``nearest``:
                  each state straight from the last real one by interpolation
-    user_prompt  words appended to the prompter's
+    user_prompt  words that come before the prompter's; after them, as in the official code, under ``paper``
     align        colour alignment to what is zoomed into: ``none``, ``adain``, ``wavelet``
     consistency  0 leaves the backbone's output, 1 makes it shrink back to what it zoomed into
     size         largest side of a state in pixels

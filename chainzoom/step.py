@@ -163,7 +163,7 @@ def _enlarge(
             images = enlarge(told, [crops[n] for n in numbers], [works[n].prompt for n in numbers], [works[n].seed for n in numbers])
             made |= dict(zip(numbers, images, strict=True))
         if isinstance(told, ChoosingBackbone):
-            chosen |= {n: told.choice(crops[n], works[n].prompt) for n in numbers}
+            chosen |= {n: told.choice(crops[n], works[n].prompt, seed=_noise_seed(told, works[n])) for n in numbers}
     return [made[n] for n in range(len(works))], [chosen.get(n) for n in range(len(works))]
 
 
@@ -174,6 +174,11 @@ def _placed(backbone: Backbone, work: Work) -> Backbone:
         return backbone
     x, y = place.origin[0] + work.move.crop[0], place.origin[1] + work.move.crop[1]
     return PlacedBackbone(backbone, NoiseField(place.seed, place.scale * backbone.facts.scale), (x, y))
+
+
+def _noise_seed(backbone: Backbone, work: Work) -> int:
+    """The seed of what the backbone invents: of the whole zoom where its noise goes by place."""
+    return work.place.seed if work.place is not None and isinstance(backbone, FieldBackbone) else work.seed
 
 
 def _evidence(work: Work, box: Box) -> float:

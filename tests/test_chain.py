@@ -100,9 +100,9 @@ def test_single_image_mode_hides_parent_and_history(photo: Image) -> None:
     assert all(view.parent is None and view.history == () for view in prompter.views)
 
 
-def test_user_words_are_appended_and_alone_without_prompter(photo: Image) -> None:
+def test_user_words_come_first_and_alone_without_prompter(photo: Image) -> None:
     both = list(Chain(NoisyBackbone(), EchoPrompter(), user_prompt="tabby fur").run(photo, to=4))[-1].prompt
-    assert (both.text, both.source) == ("words 0, tabby fur", "echo+user")
+    assert (both.text, both.source) == ("tabby fur, words 0", "echo+user")
     alone = list(Chain(NoisyBackbone(), user_prompt="tabby fur").run(photo, to=4))[-1].prompt
     assert (alone.text, alone.source) == ("tabby fur", "user")
     official = list(Chain(NoisyBackbone(), EchoPrompter(), user_prompt="fur", protocol="paper").run(photo, to=4))[-1].prompt
@@ -118,7 +118,7 @@ def test_a_prompt_taken_over_from_the_parent_does_not_repeat_the_users_words(pho
             ]
 
     steps = list(Chain(NoisyBackbone(), Stuck(), user_prompt="fur").run(photo, to=64))
-    assert [step.prompt.text for step in steps[1:]] == ["words 0, fur"] * 3
+    assert [step.prompt.text for step in steps[1:]] == ["fur, words 0"] * 3
 
 
 def test_words_that_a_text_encoder_cannot_see_are_noted(photo: Image) -> None:

@@ -115,7 +115,7 @@ class Adaptive:
         """See ChoosingBackbone."""
         return replace(self, limit=min(1.0, evidence))
 
-    def choice(self, image: Image, prompt: str = "") -> Choice:
+    def choice(self, image: Image, prompt: str = "", *, seed: int = 0) -> Choice:
         """See ChoosingBackbone."""
         sharp = sharpness(image)
         share = self._share(image, prompt, sharp)
@@ -127,7 +127,7 @@ class Adaptive:
         if word := self.policy.kept(prompt):
             why += f'; "{word}" is not invented'
         if self.invention in used and isinstance(self.invention, LendingBackbone):
-            lender = self.invention.lender(prompt, self.facts.scale / self.limit)
+            lender = self.invention.lender(prompt, seed, self.facts.scale / self.limit)
             why += f"; surface lent by {lender}" if lender else ""
         return Choice(shares, found, why, tuple(dict.fromkeys(weights for part in used for weights in part.facts.weights)))
 

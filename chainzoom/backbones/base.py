@@ -87,8 +87,8 @@ class ChoosingBackbone(Protocol):
         """The same backbone for inputs that hold at most ``evidence`` photo pixels per pixel along one axis; 1 when nobody says."""
         ...
 
-    def choice(self, image: Image, prompt: str = "") -> Choice:
-        """What ``upscale`` does with this input: a pure function of what is given, cheap beside it."""
+    def choice(self, image: Image, prompt: str = "", *, seed: int = 0) -> Choice:
+        """What the same call does with this input: a pure function of what is given, cheap beside it. ``seed``: of the noise, see lender."""
         ...
 
 
@@ -101,8 +101,11 @@ def informed(backbone: Backbone, evidence: float) -> Backbone:
 class LendingBackbone(Protocol):
     """A backbone that borrows detail from pictures of its own, and can say from which."""
 
-    def lender(self, prompt: str, scale: float) -> str:
-        """A few words on the picture that is borrowed from for a prompt, at ``scale`` pixels made for a photo pixel; empty for none."""
+    def lender(self, prompt: str, seed: int, scale: float) -> str:
+        """A few words on the picture that is borrowed from for a prompt, at ``scale`` pixels made for a photo pixel; empty for none.
+
+        ``seed`` is that of the noise: of the whole zoom where noise goes by place.
+        """
         ...
 
 

@@ -26,7 +26,7 @@ from PIL import Image as PILImage
 
 from chainzoom.errors import WeightsError
 from chainzoom.seeds import derive
-from chainzoom.sentences.plain import names_a_surface
+from chainzoom.sentences.plain import names_a_surface, surface_words
 
 INDEX = "index.json"
 SIDE = 512
@@ -48,8 +48,12 @@ _RISE = 0.28
 _TYPICAL, _OTHERS = 0.7, 0.05
 _NEAR = 0.6
 """Likeness of words below which a surface is another one."""
-QUIET = "plaster"
+QUIET = "quiet"
 """What is borrowed from where words name no surface."""
+_CHOICE = 0.12
+"""Merit by which a surface must be better than another for the seed to take it e times as often."""
+_WITHIN = {"brick": "concrete", "paving": "rock", "stone wall": "rock", "roof tiles": "concrete", "wicker": "wood"}
+"""What a surface is made of, where that is another one: met inside it from 1024x on."""
 _CANDIDATES, _TEMPERATURE = 6, 0.1
 
 Array = NDArray[np.float32]
@@ -92,21 +96,38 @@ class Exemplars:
             self._read[number] = _decoded(self._pictures[number])
         return self._read[number] * np.float32(self._units[number] / 127)
 
-    def nearest(self, embedding: Array, prompt: str = "") -> int:
-        """The surface for the words of ``prompt`` and their (384,) embedding: always the same, so that grain runs one way through a zoom.
+    def nearest(self, embedding: Array, prompt: str = "", seed: int = 0, generation: int = 0) -> int:
+        """The surface for the words of ``prompt`` and their (384,) embedding: one of the best, always the same for a seed, so that a zoom
+        meets one surface whatever colours and measures are said beside it.
 
-        Of the material that is named first, the surface whose words are nearest, and which is typical and nothing else besides. Without a
-        material the nearest of all; a quiet one where none is near, or where only colours and measures are said.
+        Of the material that is named first, surfaces whose words are near, and which are typical and nothing else besides, are taken more
+        often. Without a material the nearest of all; a quiet one where none is near, or where only colours and measures are said.
+        ``generation`` counts the surfaces met before on the way in: inside a brick there are no bricks.
         """
         near = self.words @ embedding
         named, likeness = _first_named(prompt.lower(), self._known), near
+        if named and surface_words(prompt).lower() == named:  # nothing that would tell its surfaces apart
+            likeness = np.zeros_like(near)
         if not named and (not names_a_surface(prompt) or near.max() < _NEAR):
             named, likeness = QUIET, np.zeros_like(near)
-        merit = [
-            value + _TYPICAL * typical - _OTHERS * (len(labels) - 1 + labels.index(named)) if named in labels else -np.inf
-            for value, typical, labels in zip(likeness, self.typical, self.materials, strict=True)
-        ]
-        return int(np.argmax(merit if max(merit) > -np.inf else near))
+        if generation and (inner := _WITHIN.get(named or self.materials[int(np.argmax(near))][0])) in self._known:
+            named, likeness = str(inner), np.zeros_like(near)
+        merit = np.array(
+            [
+                value + _TYPICAL * typical - _OTHERS * (len(labels) - 1 + labels.index(named)) if named in labels else -np.inf
+                for value, typical, labels in zip(likeness, self.typical, self.materials, strict=True)
+            ]
+        )
+        if not named or merit.max() == -np.inf:
+            merit = near
+        return int(np.argmax(merit + _CHOICE * self._luck(derive(seed, "surface", generation))))
+
+    def _luck(self, seed: int) -> NDArray[np.float64]:
+        """(n,) Gumbel draws, by which the largest sum with a merit is taken as often as a softmax says (Gumbel 1954). Each belongs to an
+        exemplar, not to its number.
+        """
+        drawn = np.array([(derive(seed, name) + 0.5) / 2**48 for name in self.names])
+        return np.asarray(-np.log(-np.log(drawn)))
 
     def pick(self, embedding: Array, seed: int) -> int:
         """One of the nearest surfaces, drawn from the seed, nearer ones more often; for training."""

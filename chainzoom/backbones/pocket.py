@@ -21,9 +21,8 @@ from chainzoom.backbones.pocket_network import FIELD_GAIN, Array, Network, Shape
 from chainzoom.correctors.consistency import project
 from chainzoom.errors import OptionError
 from chainzoom.images import Image, clip
-from chainzoom.seeds import derive
 from chainzoom.sentences import SentenceEncoder
-from chainzoom.sentences.plain import names_a_surface, surface_words
+from chainzoom.sentences.plain import names_a_surface, surface_words, user_first
 from chainzoom.version import __version__
 from chainzoom.weights import Weights, sha256_of
 
@@ -113,32 +112,33 @@ class Pocket:
         """Tokens of the prompt that the sentence encoder cannot see."""
         return {"sentence encoder": self._words.truncation(prompt)}
 
-    def lender(self, prompt: str, scale: float) -> str:
+    def lender(self, prompt: str, seed: int, scale: float) -> str:
         """See LendingBackbone."""
         if Sight.at(scale).generation < 0:
             return ""
         with self._lock:
-            number = self._lender(prompt)
+            number = self._lender(prompt, seed, scale)
         return f"{self._shelf.captions[number]} ({self._shelf.names[number]})"
 
     def upscale(self, image: Image, prompt: str = "", *, seed: int = 0) -> Image:
         """(H, W, 3) to (4H, 4W, 3), float32 in [0, 1]. Nothing is known of the zoom: surfaces come at their own size."""
-        return self.upscale_at(image, prompt, noise=NoiseField(derive(seed, "pocket"), _UNPLACED), origin=(0, 0))
+        return self.upscale_at(image, prompt, noise=NoiseField(seed, _UNPLACED), origin=(0, 0))
 
     def upscale_at(self, image: Image, prompt: str, *, noise: NoiseField, origin: tuple[int, int]) -> Image:
         """As ``upscale``; the noise is that of the picture's place (x, y) on its level, in pixels of ``image``."""
         with self._lock:
             embedding = self._words.encode(prompt)
             creativity = self.creativity * (1.0 if names_a_surface(prompt) else UNNAMED)
-            number = self._lender(prompt)
+            number = self._lender(prompt, noise.seed, noise.scale)
             raw = self._raw(image, self._code(embedding, creativity), number, noise, origin)
         # Only the band of ``raw`` that the input cannot hold means anything, so it is not clipped before.
         return clip(project(raw, image))
 
-    def _lender(self, prompt: str) -> int:
+    def _lender(self, prompt: str, seed: int, scale: float) -> int:
         """The exemplar for a prompt. Only words for surfaces count, so that it stays the same when colours and measures change."""
+        prompt = user_first(prompt)
         said = surface_words(prompt)
-        return self._shelf.nearest(self._words.encode(said or prompt), prompt)
+        return self._shelf.nearest(self._words.encode(said or prompt), prompt, seed, max(0, Sight.at(scale).generation))
 
     def _code(self, embedding: Array, creativity: float = 1.0) -> Array:
         """What the network reads of a prompt: the embedding, centred as in training, and the creativity."""

@@ -56,7 +56,7 @@ class TileProgress(Progress):
     "--out", type=click.Path(path_type=Path), help="File to write: .tif (BigTIFF), .png, or .dzi.  [default: PHOTO-4x.tif beside you]"
 )
 @click.option("--preset", default="default", show_default=True, help="Name of a preset, or path of a .toml file.")
-@click.option("--prompt", help="Words that steer the synthesis, added to what is recognised.")
+@click.option("--prompt", help="Words that steer the synthesis; they count before what is recognised.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed invents other detail where the backbone can.")
 @click.option("--align", metavar="HOW", help="Colour alignment: none, adain or wavelet.")
 @click.option("--consistency", type=float, help="0 (the backbone's own picture) to 1 (shrinks back to what it zoomed into).")

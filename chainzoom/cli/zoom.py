@@ -51,7 +51,7 @@ class Scale(click.ParamType[float]):
 @click.option("--to", type=Scale(), default=256.0, help="Output pixels per photo pixel to end at, any number above 1.  [default: 256]")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write.  [default: PHOTO-256x beside you]")
 @click.option("--preset", default="default", show_default=True, help="Name of a preset, or path of a .toml file.")
-@click.option("--prompt", help="Words that steer the synthesis, added to what is recognised.")
+@click.option("--prompt", help="Words that steer the synthesis; they count before what is recognised.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed invents other detail where the backbone can.")
 @click.option("--mode", metavar="MODE", help="multiscale, recursive, onestep, bicubic or nearest.")
 @click.option("--align", metavar="HOW", help="Colour alignment: none, adain or wavelet.")

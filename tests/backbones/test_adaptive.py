@@ -123,15 +123,15 @@ def test_real_pixels_are_the_evidence_parts_alone_and_deep_ones_the_invention_pa
 class Lender(Inventor):
     """Says whom it borrows from, but for a zoom's first step."""
 
-    def lender(self, prompt: str, scale: float) -> str:
-        return f"a picture of {prompt}" if scale > 4 else ""
+    def lender(self, prompt: str, seed: int, scale: float) -> str:
+        return f"picture {seed} of {prompt}" if scale > 4 else ""
 
 
 def test_the_surface_that_was_lent_is_told_where_it_was_used() -> None:
     both = adaptive(Part("plain"), Lender("lender", uses_prompt=True))
     assert "lent" not in both.choice(sharp(), "fur").why
     assert "lent" not in both.choice(enlarged(sharp(), 4), "fur").why
-    assert both.given(0.25).choice(sharp(), "fur").why.endswith("surface lent by a picture of fur")
+    assert both.given(0.25).choice(sharp(), "fur", seed=7).why.endswith("surface lent by picture 7 of fur")
 
 
 def test_each_place_by_its_own_evidence() -> None:

@@ -214,9 +214,49 @@ def test_words_pick_the_exemplar(files: tuple[str, str]) -> None:
     assert found.nearest(near, "ceramic") == 1
 
 
+def several(path: Path, rows: dict[str, tuple[str, float]]) -> Exemplars:
+    """Surfaces of these names, each of a material and so typical of it; no words tell them apart."""
+    content = io.BytesIO()
+    PILImage.new("L", (SIDE, SIDE), 128).save(content, "PNG")
+    index = [
+        {"file": "x.png", "unit": 0.5, "name": name, "materials": [material], "words": [1.0] * 384, "ordered": False, "typical": typical}
+        for name, (material, typical) in rows.items()
+    ]
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.png", content.getvalue())
+        archive.writestr("index.json", json.dumps(index))
+    return Exemplars.read(path)
+
+
+def test_the_seed_picks_among_a_materials_surfaces_typical_ones_more_often(tmp_path: Path) -> None:
+    rows = {"a": ("wood", 0.3), "b": ("wood", 0.3), "c": ("wood", 0.0), "d": ("wood", -2.0), "e": ("sand", 0.9)}
+    found, words = several(tmp_path / "a.zip", rows), np.full(384, 384**-0.5, np.float32)
+    picks = [found.names[found.nearest(words, "wood", seed)] for seed in range(300)]
+    counts = {name: picks.count(name) for name in rows}
+    assert counts["a"] > 90 < counts["b"]
+    assert 10 < counts["c"] < 60
+    assert counts["d"] == counts["e"] == 0
+    # A surface's luck is its own: what else the shelf holds, and what is said beside the material, does not change it.
+    fewer = several(tmp_path / "b.zip", {name: rows[name] for name in "cba"})
+    assert [fewer.names[fewer.nearest(words, "wood, grey", seed)] for seed in range(300)] == picks
+
+
+def test_inside_a_brick_are_no_bricks(tmp_path: Path) -> None:
+    found = several(tmp_path / "a.zip", {"wall": ("brick", 0.5), "grey": ("concrete", 0.0), "plank": ("wood", 0.0)})
+    words = np.full(384, 384**-0.5, np.float32)
+    for seed in range(20):
+        assert [found.names[found.nearest(words, "brick", seed, generation)] for generation in range(3)] == ["wall", "grey", "grey"]
+        assert found.names[found.nearest(words, "wood", seed, 1)] == "plank"
+
+
 def test_a_lender_is_named_where_a_surface_is_lent(pocket: Pocket) -> None:
-    assert pocket.lender("old wood", 4.0) == ""
-    assert pocket.lender("old wood", 16.0) == pocket.lender("grey wood, smooth", 256.0) == "n0 (n0)"
+    assert pocket.lender("old wood", 3, 4.0) == ""
+    assert pocket.lender("old wood", 3, 16.0) == pocket.lender("grey wood, smooth", 3, 256.0) == "n0 (n0)"
+
+
+def test_the_users_words_count_first(pocket: Pocket) -> None:
+    assert pocket.lender("stone wall, grey, soft, wood,", 3, 16.0) == "n0 (n0)"
+    assert pocket.lender("stone wall, grey, soft, wood", 3, 16.0) == "n1 (n1)"
 
 
 @pytest.mark.parametrize("option", [{"creativity": 1.5}, {"creativity": -0.1}, {"threads": 0}, {"precision": "f16"}])

@@ -36,7 +36,7 @@ class Choosy(Steady):
     def given(self, evidence: float) -> Choosy:
         return Choosy(SLOW if evidence >= 1 else 0.0)
 
-    def choice(self, image: Image, prompt: str = "") -> Choice:
+    def choice(self, image: Image, prompt: str = "", *, seed: int = 0) -> Choice:
         return Choice((("bicubic", 1.0),), 1.0, "", ())
 
 

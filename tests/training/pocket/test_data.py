@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import struct
+import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
@@ -190,6 +191,25 @@ def test_offline_says_where_to_put_the_file(tmp_path: Path) -> None:
     absent = Source("tiny", "1", "debian", "tiny.deb", "0" * 64, 5, "CC0-1.0", "nobody")
     with pytest.raises(DataError, match=r"without a connection, copy tiny\.deb into"):
         packages.bring(absent, tmp_path, mirror="http://127.0.0.1:9", tell=lambda *_: None, sleep=lambda _: None)
+
+
+def test_a_wheel_of_another_python_is_asked_for_by_its_tags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+    content = zipped({"a.png": png(1)})
+    digest = hashlib.sha256(content).hexdigest()
+
+    def pip(tool: list[str], cwd: str, **_: Any) -> subprocess.CompletedProcess[str]:
+        asked.append(tool[tool.index("--only-binary=:all:") + 1 :])
+        (Path(cwd) / "a.whl").write_bytes(content)
+        return subprocess.CompletedProcess(tool, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", pip)
+    for wheel in ("tiny-1-py3-none-any.whl", "tiny-1-cp39-cp39-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"):
+        tiny = Source("tiny", "1", "pypi", wheel, digest, len(content), "CC0-1.0", "nobody")
+        assert packages.bring(tiny, tmp_path, tell=lambda *_: None) == tmp_path / wheel
+    python = ["--implementation", "cp", "--python-version", "39", "--abi", "cp39"]
+    system = ["--platform", "manylinux_2_17_x86_64", "--platform", "manylinux2014_x86_64"]
+    assert asked == [["tiny==1"], [*python, *system, "tiny==1"]]
 
 
 def test_reviewed_lists_are_checked() -> None:

