@@ -88,7 +88,7 @@ class ChoosingBackbone(Protocol):
         ...
 
     def choice(self, image: Image, prompt: str = "", *, seed: int = 0) -> Choice:
-        """What the same call does with this input: a pure function of what is given, cheap beside it. ``seed``: of the noise, see lender."""
+        """What ``upscale`` does with this input: a pure function of what is given, cheap beside it. ``seed``: see LendingBackbone."""
         ...
 
 

@@ -219,8 +219,8 @@ def _judged_all(folder: Path, found: Sequence[Candidate], eyes: Path | None) -> 
 def build(folder: Path, out: Path, embed: Embed, each: int = 6, drawn: bool = True, eyes: Path | None = None) -> int:
     """Write the shelf from the split ``train`` of a prepared folder; returns how many exemplars it holds.
 
-    ``drawn``: drawn furs and plain surfaces too; ``eyes``: folder with AlexNet's archive, to prefer surfaces that are typical of their material. Raises
-    OptionError when the folder is not prepared, WeightsError.
+    ``drawn``: drawn furs and plain surfaces too; ``eyes``: folder with AlexNet's archive, to prefer surfaces that are typical of their
+    material. Raises OptionError when the folder is not prepared, WeightsError.
     """
     file = folder / MANIFEST
     if not file.is_file():
