@@ -50,7 +50,7 @@ _NEAR = 0.6
 """Likeness of words below which a surface is another one."""
 QUIET = "quiet"
 """What is borrowed from where words name no surface."""
-_CHOICE = 0.12
+_CHOICE = 0.06
 """Merit by which a surface must be better than another for the seed to take it e times as often."""
 _WITHIN = {"brick": "concrete", "paving": "rock", "stone wall": "rock", "roof tiles": "concrete", "wicker": "wood"}
 """What a surface is made of, where that is another one: met inside it from 1024x on."""

@@ -24,13 +24,19 @@ _FIRST = 16.0
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
 def zoom(
-    generator: Generator, image: torch.Tensor, words: torch.Tensor, steps: int, shelf: Exemplars | None, creativity: float = 1.0
+    generator: Generator,
+    image: torch.Tensor,
+    prompts: Sequence[str],
+    words: torch.Tensor,
+    steps: int,
+    shelf: Exemplars | None,
+    creativity: float = 1.0,
 ) -> list[torch.Tensor]:
-    """States (B, 3, 4h, 4w) of a chain into the middle of (B, 3, h, w), made with (B, 384) words."""
+    """States (B, 3, 4h, 4w) of a chain into the middle of (B, 3, h, w), made with B prompts and their (B, 384) words."""
     states = []
     amount = torch.full((len(image),), creativity)
-    numbers = np.array([shelf.nearest(said) if shelf else -1 for said in words.numpy()])
-    sights: Sequence[Sighting] = [Sighting(int(number), 5, _FIRST, 4096, 4096) for number in numbers]
+    numbers = [shelf.nearest(said, prompt) if shelf else -1 for said, prompt in zip(words.numpy(), prompts, strict=True)]
+    sights: Sequence[Sighting] = [Sighting(number, 5, _FIRST, 4096, 4096) for number in numbers]
     for _ in range(steps):
         fields, sights = draw_fields(shelf, words.numpy(), 4 * image.shape[-1], sights)
         noise = draw_noise(generator.shape, fields, amount)
@@ -55,7 +61,7 @@ def preview(generator: Generator, library: Library, shelf: Exemplars | None, fol
     for number in (photo, library.draw(rng)):
         crop = torch.from_numpy(library.crop(number, _SIDE, rng)).permute(2, 0, 1).float() / 255
         image = blur(crop, 6.0)[None].expand(len(SAID), -1, -1, -1)
-        columns += [spread(image), *zoom(generator, image, words, _STEPS, shelf)]
+        columns += [spread(image), *zoom(generator, image, SAID, words, _STEPS, shelf)]
     torch.set_rng_state(state)
     rows = torch.cat(columns, 3)
     sheet: Image = torch.cat(list(rows), 1).clamp(0, 1).permute(1, 2, 0).contiguous().numpy()

@@ -19,11 +19,12 @@ from chainzoom.correctors.consistency import project  # noqa: E402
 from chainzoom.errors import OptionError, OutputError  # noqa: E402
 from chainzoom.evaluation.metrics.texture import NATURAL_RATIO, spectral_ratio  # noqa: E402
 from chainzoom.training.pocket import colours, fur, quiet  # noqa: E402
-from chainzoom.training.pocket.batches import Made, make_batch  # noqa: E402
+from chainzoom.training.pocket.batches import Made, Sighting, draw_fields, make_batch  # noqa: E402
 from chainzoom.training.pocket.config import Config, Data, Loss, Network, load_config  # noqa: E402
 from chainzoom.training.pocket.features import Features  # noqa: E402
 from chainzoom.training.pocket.generator import BORROWED, Generator, draw_noise  # noqa: E402
 from chainzoom.training.pocket.pictures import Library, sentences  # noqa: E402
+from chainzoom.training.pocket.preview import zoom  # noqa: E402
 from chainzoom.training.pocket.projection import band, consistent, shrink, spread  # noqa: E402
 from chainzoom.training.pocket.shelf import _cuts, build  # noqa: E402
 from chainzoom.training.pocket.trainer import Trainer  # noqa: E402
@@ -226,20 +227,24 @@ def test_the_most_typical_of_equal_surfaces_is_taken(folder: Path, tmp_path: Pat
 
 
 def test_a_picture_is_cut_from_far_and_from_near() -> None:
-    rng = np.random.default_rng(3)
-    noise = PILImage.fromarray(np.tile(rng.integers(60, 200, (256, 256), dtype=np.uint8), (3, 3)))
-    grain = noise.resize((3072, 3072), PILImage.Resampling.BICUBIC).crop((1024, 1024, 2048, 2048))  # continues on its other side
-    whole, twice, near = _cuts(grain, ordered=False)
-    assert {cut.shape for cut, _ in (whole, twice, near)} == {(SIDE, SIDE)}
-    np.testing.assert_array_equal(twice[0][:, : SIDE // 2], twice[0][:, SIDE // 2 :])
+    spectrum = np.hypot(np.fft.fftfreq(1024)[:, None], np.fft.rfftfreq(1024)[None])
+    spectrum[0, 0] = np.inf
+    grain = np.fft.irfft2(np.fft.rfft2(np.random.default_rng(3).normal(size=(1024, 1024))) / spectrum)
+    picture = PILImage.fromarray(np.clip(128 + 20 * grain / grain.std(), 0, 255).astype(np.uint8))  # continues on its other side
+    whole, twice, near = (cut for cut, _ in _cuts(picture, ordered=False))
+    assert whole.shape == twice.shape == near.shape == (SIDE, SIDE)
 
-    def fine(plane: np.ndarray) -> float:
-        return float(np.abs(np.diff(plane)).mean() / plane.std())
+    def like(a: np.ndarray, b: np.ndarray) -> float:
+        fine = [plane[1:-1, 1:-1] - (plane[:-2, 1:-1] + plane[2:, 1:-1] + plane[1:-1, :-2] + plane[1:-1, 2:]) / 4 for plane in (a, b)]
+        return float(np.corrcoef(fine[0].ravel(), fine[1].ravel())[0, 1])
 
-    assert fine(twice[0]) > fine(whole[0]) > 1.5 * fine(near[0])
-    long = grain.resize((2048, 1024))
-    assert not _cuts(long, ordered=False)
-    assert [cut.shape for cut, _ in _cuts(grain.crop((0, 0, 480, 480)), ordered=False)] == [(SIDE, SIDE)]
+    half = SIDE // 2
+    assert like(whole, np.asarray(picture.resize((SIDE, SIDE), PILImage.Resampling.LANCZOS), np.float32)) > 0.95
+    np.testing.assert_allclose(twice[:, :half], twice[:, half:], atol=1e-5)
+    assert like(twice[:half, :half], np.asarray(picture.resize((half, half), PILImage.Resampling.LANCZOS), np.float32)) > 0.95
+    assert like(near, whole) < 0.2 > like(near, twice)
+    assert not _cuts(picture.resize((2048, 1024)), ordered=False)
+    assert [cut.shape for cut, _ in _cuts(picture.crop((0, 0, 480, 480)), ordered=False)] == [(SIDE, SIDE)]
 
 
 def test_plain_surfaces_are_soft_endless_and_the_same_every_time() -> None:
@@ -260,6 +265,20 @@ def test_the_shelf_holds_what_is_drawn(folder: Path, tmp_path: Path) -> None:
     number = found.nearest(embed(["light blue"])[0], "light blue, smooth")
     assert found.names[number].startswith("drawn-quiet")
     assert np.abs(found.texture(number).std() / quiet.CONTRAST - 1) < 0.05
+
+
+def test_previews_lend_what_each_row_says(folder: Path, shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, lent = trainer(config(tmp_path / "run", folder, shelf, steps=1, picture_every=0)), []
+
+    def noted(shelf: Exemplars | None, words: np.ndarray, side: int, sights: Sequence[Sighting]) -> object:
+        lent.append([sight.number for sight in sights])
+        return draw_fields(shelf, words, side, sights)
+
+    monkeypatch.setattr("chainzoom.training.pocket.preview.draw_fields", noted)
+    states = zoom(one.generator, torch.full((2, 3, 16, 16), 0.5), ("grass", "sand"), torch.from_numpy(embed(["a", "b"])), 2, one.shelf)
+    assert [state.shape for state in states] == [(2, 3, 64, 64)] * 2
+    assert one.shelf is not None
+    assert [[one.shelf.materials[number][0] for number in numbers] for numbers in lent] == [["grass", "sand"]] * 2
 
 
 class Stripes:
