@@ -243,7 +243,7 @@ def test_a_picture_is_cut_from_far_and_from_near() -> None:
     np.testing.assert_allclose(twice[:, :half], twice[:, half:], atol=1e-5)
     assert like(twice[:half, :half], np.asarray(picture.resize((half, half), PILImage.Resampling.LANCZOS), np.float32)) > 0.95
     assert like(near, whole) < 0.2 > like(near, twice)
-    assert not _cuts(picture.resize((2048, 1024)), ordered=False)
+    assert not _cuts(PILImage.fromarray(np.tile(np.asarray(picture), (1, 2))), ordered=False)  # too long to be made square
     assert [cut.shape for cut, _ in _cuts(picture.crop((0, 0, 480, 480)), ordered=False)] == [(SIDE, SIDE)]
 
 
@@ -253,8 +253,8 @@ def test_plain_surfaces_are_soft_endless_and_the_same_every_time() -> None:
         np.testing.assert_array_equal(drawn, quiet.draw(plain))
         assert drawn.shape == (SIDE, SIDE)
         np.testing.assert_allclose((drawn.mean(), drawn.std()), (0, quiet.CONTRAST), atol=1e-5)
-        inside, across = np.abs(np.diff(drawn)).mean(), np.abs(drawn[:, 0] - drawn[:, -1]).mean()
-        assert across < 1.3 * inside
+        across, *beside = (np.abs(drawn[:, k] - drawn[:, k - 1]).mean() for k in (0, 1, -1))
+        assert across < 1.3 * np.mean(beside)
         # No line runs through it: rows and columns differ from one another no more than grain that is mixed does.
         assert max(np.abs(drawn.mean(0)).max(), np.abs(drawn.mean(1)).max()) < quiet.CONTRAST
 
@@ -264,14 +264,14 @@ def test_the_shelf_holds_what_is_drawn(folder: Path, tmp_path: Path) -> None:
     found = Exemplars.read(tmp_path / "all.zip")
     number = found.nearest(embed(["light blue"])[0], "light blue, smooth")
     assert found.names[number].startswith("drawn-quiet")
-    assert np.abs(found.texture(number).std() / quiet.CONTRAST - 1) < 0.05
+    assert np.abs(found.texture(number).std() / quiet.CONTRAST - 1) < 0.12  # what is strongest is cut off
 
 
 def test_previews_lend_what_each_row_says(folder: Path, shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, lent = trainer(config(tmp_path / "run", folder, shelf, steps=1, picture_every=0)), []
 
     def noted(shelf: Exemplars | None, words: np.ndarray, side: int, sights: Sequence[Sighting]) -> object:
-        lent.append([sight.number for sight in sights])
+        lent.append([sight.exemplar for sight in sights])
         return draw_fields(shelf, words, side, sights)
 
     monkeypatch.setattr("chainzoom.training.pocket.preview.draw_fields", noted)
