@@ -71,7 +71,8 @@ class Exemplars:
         self.materials: tuple[tuple[str, ...], ...] = tuple(tuple(row["materials"]) for row in rows)
         self.ordered: tuple[bool, ...] = tuple(bool(row["ordered"]) for row in rows)
         self.typical: Array = np.array([row["typical"] for row in rows], np.float32)
-        self._known = tuple(sorted({label for labels in self.materials for label in labels}))
+        # A quiet street is no quiet surface: that one is never named, only fallen back on.
+        self._known = tuple(sorted({label for labels in self.materials for label in labels} - {QUIET}))
         words = np.array([row["words"] for row in rows], np.float32)
         self.words: Array = words / np.linalg.norm(words, axis=1, keepdims=True)
         self._units, self._pictures = tuple(float(row["unit"]) for row in rows), tuple(pictures)

@@ -241,6 +241,13 @@ def test_the_seed_picks_among_a_materials_surfaces_typical_ones_more_often(tmp_p
     assert [fewer.names[fewer.nearest(words, "wood, grey", seed)] for seed in range(300)] == picks
 
 
+def test_the_quiet_surface_is_for_words_that_name_none(tmp_path: Path) -> None:
+    found = several(tmp_path / "a.zip", {"soft": ("quiet", 0.9), "plank": ("wood", 0.0)})
+    words = np.full(384, 384**-0.5, np.float32)
+    for prompt, name in (("light blue, smooth", "soft"), ("a quiet house of wood", "plank"), ("wood, quiet", "plank")):
+        assert {found.names[found.nearest(words, prompt, seed)] for seed in range(20)} == {name}
+
+
 def test_inside_a_brick_are_no_bricks(tmp_path: Path) -> None:
     found = several(tmp_path / "a.zip", {"wall": ("brick", 0.5), "grey": ("concrete", 0.0), "plank": ("wood", 0.0)})
     words = np.full(384, 384**-0.5, np.float32)
