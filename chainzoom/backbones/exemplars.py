@@ -40,12 +40,15 @@ _FIRST = 3
 _PLACE = 16
 """Random places are multiples of it, so that they are whole pixels when the field is shrunk up to 16-fold."""
 _SHARPNESS = 3.0
-_GRAIN = 0.4
+_GRAIN = 0.1
 """Strength of the grain that lies over a shrunken surface."""
 _KEPT = 8
-_RISE = 0.28
-"""How much fainter a shrunken surface is, so that it does not jump at the eye where the photo still tells: 0.46 of it at 16-fold."""
-_TYPICAL, _OTHERS = 0.7, 0.05
+_STRENGTH = 1.2
+"""How much stronger surfaces are lent than they were photographed: the light of the input, seldom even, lies over them."""
+_QUIETER = 0.28
+"""How much fainter a quiet surface is while it is shrunk: 0.46 of it at 16-fold."""
+_OTHERS = 0.15
+"""What it costs a surface that it is something else first."""
 _NEAR = 0.6
 """Likeness of words below which a surface is another one."""
 QUIET = "quiet"
@@ -60,9 +63,7 @@ Array = NDArray[np.float32]
 
 
 class Exemplars:
-    """names (n), captions (n), materials (n), words (n, 384) of unit length; ordered (n): whether a texture is repeated as it is; typical
-    (n): how typical it is of its material.
-    """
+    """names (n), captions (n), materials (n), words (n, 384) of unit length; ordered (n): whether a texture is repeated as it is."""
 
     def __init__(self, rows: Sequence[dict[str, Any]], pictures: Sequence[bytes]) -> None:
         """``rows`` of the index and their encoded pictures; raises KeyError, ValueError."""
@@ -70,7 +71,6 @@ class Exemplars:
         self.captions: tuple[str, ...] = tuple(str(row.get("caption", row["name"])) for row in rows)
         self.materials: tuple[tuple[str, ...], ...] = tuple(tuple(row["materials"]) for row in rows)
         self.ordered: tuple[bool, ...] = tuple(bool(row["ordered"]) for row in rows)
-        self.typical: Array = np.array([row["typical"] for row in rows], np.float32)
         # A quiet street is no quiet surface: that one is never named, only fallen back on.
         self._known = tuple(sorted({label for labels in self.materials for label in labels} - {QUIET}))
         words = np.array([row["words"] for row in rows], np.float32)
@@ -101,8 +101,8 @@ class Exemplars:
         """The surface for the words of ``prompt`` and their (384,) embedding: one of the best, always the same for a seed, so that a zoom
         meets one surface whatever colours and measures are said beside it.
 
-        Of the material that is named first, surfaces whose words are near, and which are typical and nothing else besides, are taken more
-        often. Without a material the nearest of all; a quiet one where none is near, or where only colours and measures are said.
+        Of the material that is named first, surfaces whose words are near, and which are nothing else before, are taken more often.
+        Without a material the nearest of all; a quiet one where none is near, or where only colours and measures are said.
         ``generation`` counts the surfaces met before on the way in: inside a brick there are no bricks.
         """
         near = self.words @ embedding
@@ -115,8 +115,8 @@ class Exemplars:
             named, likeness = str(inner), np.zeros_like(near)
         merit = np.array(
             [
-                value + _TYPICAL * typical - _OTHERS * (len(labels) - 1 + labels.index(named)) if named in labels else -np.inf
-                for value, typical, labels in zip(likeness, self.typical, self.materials, strict=True)
+                value - _OTHERS * labels.index(named) if named in labels else -np.inf
+                for value, labels in zip(likeness, self.materials, strict=True)
             ]
         )
         if not named or merit.max() == -np.inf:
@@ -172,7 +172,8 @@ class Exemplars:
         found = self.field(number, derive(seed, sight.generation), box, sight.shrink)
         if sight.shrink > 1:
             found = found + _GRAIN * self.field(number, derive(seed, sight.generation, sight.shrink), box)
-        return found * np.float32(sight.shrink**-_RISE)
+        quiet = QUIET in self.materials[number]
+        return found * np.float32(sight.shrink**-_QUIETER if quiet else _STRENGTH)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ import click
 @click.command("pocket-shelf")
 @click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--each", type=click.IntRange(1), default=6, show_default=True, help="Exemplars of each material, where there are so many.")
+@click.option("--each", type=click.IntRange(1), default=8, show_default=True, help="Exemplars of each material, where there are so many.")
 @click.option(
     "--features",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder with the archive that holds AlexNet (docs/pocket.md): surfaces that are typical of their material are preferred.",
+    help="Folder with the archive that holds AlexNet (docs/pocket.md): surfaces are chosen that together look like real ones.",
 )
 def pocket_shelf(data: Path, out: Path, each: int, features: Path | None) -> None:
     """Write OUT, a shelf of exemplars, from the training pictures in DATA (see `chainzoom train pocket-data`).

@@ -58,14 +58,16 @@ class SeedRow:
     share: float
 
 
-def rows_of(plan: EvalPlan, out: Path, judge: Judge | None, looks: Sequence[Look] = ("grey", "colour")) -> list[Row]:
-    """Every method at every scale. Without ``judge`` no distances are measured."""
+def rows_of(plan: EvalPlan, out: Path, judge: Judge | None, looks: Sequence[Look] = ("grey", "colour"), draws: bool = False) -> list[Row]:
+    """Every method at every scale; with ``draws`` methods that differ in their seed alone are one. Without ``judge`` no distances are
+    measured.
+    """
     scores = score_all(plan, out, load_metrics(METRICS), read_failures(out))
     rows = []
-    for method in plan.methods:
+    for methods in _families(plan.methods) if draws else [[one] for one in plan.methods]:
         for scale in plan.scales:
-            mine = [s for s in scores if s.method == method.name and s.scale == scale]
-            states = _states(plan, out, method, scale)
+            mine = [s for s in scores if s.method in {one.name for one in methods} and s.scale == scale]
+            states = [state for one in methods for state in _states(plan, out, one, scale)]
             groups = {str(t.path): t.group for t in judge.textures} if judge else {}
             medians = {name: [s.value for s in mine if s.metric == name] for name in METRICS}
             if states:
@@ -78,7 +80,7 @@ def rows_of(plan: EvalPlan, out: Path, judge: Judge | None, looks: Sequence[Look
                 names = [groups.get(str(state[4]), state[1]) for state in states]
                 for look in looks:
                     distances[look] = judge.distance(images, names, materials, look, keys=keys)  # type: ignore[arg-type]
-            rows.append(Row(method.name, scale, len(states), kept, distances))
+            rows.append(Row(methods[0].name, scale, len(states), kept, distances))
     return rows
 
 
@@ -123,6 +125,14 @@ def seed_rows(plan: EvalPlan, out: Path) -> list[SeedRow]:
                 mean = float(np.mean(evidence)) if evidence else None
                 rows.append(SeedRow(first.name, scale, len(full), float(np.mean(full)), mean, float(np.mean(shares))))
     return rows
+
+
+def _families(methods: Sequence[Method]) -> list[list[Method]]:
+    """Methods that differ in their seed alone, together."""
+    found: dict[tuple[str, str], list[Method]] = {}
+    for one in methods:
+        found.setdefault((one.preset, repr(sorted((k, v) for k, v in one.changes.items() if k != "seed"))), []).append(one)
+    return list(found.values())
 
 
 def _states(plan: EvalPlan, out: Path, method: Method, scale: float) -> list[tuple[Image, str, str, str, Path]]:

@@ -1,7 +1,8 @@
 """The evaluations that ``--textures`` adds to one of photos, each an ordinary results folder under OUT/surfaces.
 
 OUT/                  photos (chainzoom eval as ever)
-OUT/surfaces/textures held-out surfaces, prompted with their own material
+OUT/surfaces/textures held-out surfaces, prompted with their own material, from several seeds
+OUT/surfaces/named    the photos, each prompted with one of the materials in turn, from several seeds
 OUT/surfaces/words    blurred inputs, each with every material as its prompt, and with none; wordless: methods that take no words
 OUT/surfaces/seeds    some photos from a second seed
 OUT/surfaces/depth    some photos to 65 536x
@@ -26,7 +27,7 @@ from chainzoom.evaluation.surfaces.textures import Texture
 from chainzoom.settings import INTERPOLATIONS
 
 FOLDER, CHOICES = "surfaces", "choices.json"
-PARTS = ("textures", "words", "seeds", "depth")
+PARTS = ("textures", "named", "words", "seeds", "depth")
 METRICS = ("niqe", "detail", "grid", "repetition", "colour-drift", "consistency-raw", "consistency-step", "consistency-end")
 WORDS_SIZE = 256
 DEEPEST = 8
@@ -41,6 +42,7 @@ class Choices:
     parts       which of PARTS are made
     inputs      blurred inputs; steps: how many each is taken through
     surfaces    held-out surfaces to zoom into
+    draws       seeds from which stochastic methods zoom into surfaces and photos that are given a material: a distance needs many draws
     seeds       photos that are zoomed into from a second seed as well
     depth       photos that are zoomed into to 4^8
     network     whose features are compared
@@ -52,6 +54,7 @@ class Choices:
     inputs: int = 20
     steps: int = 4
     surfaces: int = 20
+    draws: int = 3
     seeds: int = 8
     depth: int = 4
     network: Network = "vgg16"
@@ -82,6 +85,7 @@ def plans_of(photos: EvalPlan, choices: Choices, textures: tuple[Texture, ...], 
     facts = {one.name: _facts(one) for one in photos.methods}
     lively = [one for one in photos.methods if (known := facts[one.name]) and known.stochastic]
     worded = [one for one in photos.methods if (known := facts[one.name]) and known.uses_prompt]
+    drawn = tuple(draw for one in photos.methods for draw in _draws(one, photos.seed, choices.draws if one in lively else 1))
     if "textures" in choices.parts:
         items = surface_items(textures, choices.materials, choices.surfaces, photos.size)
         if not items:
@@ -89,7 +93,10 @@ def plans_of(photos: EvalPlan, choices: Choices, textures: tuple[Texture, ...], 
                 f"no held-out surface of {', '.join(choices.materials)} has {photos.size} pixels a side; choose a smaller --size"
             )
         note = "Held-out surfaces, each prompted with its own material."
-        made["textures"] = replace(base, dataset=_dataset("held-out surfaces"), items=items, note=note)
+        made["textures"] = replace(base, dataset=_dataset("held-out surfaces"), items=items, methods=drawn, note=note)
+    if "named" in choices.parts:
+        items = tuple(replace(one, material=choices.materials[k % len(choices.materials)]) for k, one in enumerate(photos.items))
+        made["named"] = replace(base, items=items, methods=drawn, note="Photos, each prompted with one of the materials in turn.")
     if "words" in choices.parts:
         blurred = blurred_items(textures, out / FOLDER / "blurred", choices.inputs, WORDS_SIZE, photos.seed)
         scales = tuple(4.0**k for k in range(1, choices.steps + 1))
@@ -103,7 +110,7 @@ def plans_of(photos: EvalPlan, choices: Choices, textures: tuple[Texture, ...], 
                     _dataset("blurred inputs"), asked, methods, scales, METRICS, "native", WORDS_SIZE, photos.seed, {}, photos.command
                 )
     if "seeds" in choices.parts and lively:
-        pairs = tuple(other for one in lively for other in (one, method(one.preset, {**one.changes, "seed": photos.seed + 1})))
+        pairs = tuple(other for one in lively for other in (one, _other(one, photos.seed + 1)))
         made["seeds"] = replace(base, items=photos.items[: choices.seeds], methods=pairs, note="The same zooms from two seeds.")
     if "depth" in choices.parts:
         scales = tuple(4.0**k for k in range(1, DEEPEST + 1))
@@ -125,6 +132,16 @@ def _facts(one: Method) -> BackboneFacts | None:
         return preset.build(**one.overrides()).backbone.facts
     except ChainzoomError:
         return None
+
+
+def _draws(one: Method, seed: int, count: int) -> list[Method]:
+    """The method from ``count`` seeds, the first as it is."""
+    return [one, *(_other(one, seed + k) for k in range(1, count))]
+
+
+def _other(one: Method, seed: int) -> Method:
+    """The method from another seed."""
+    return method(one.preset, {**one.changes, "seed": seed})
 
 
 def _silent(one: Method) -> Method:

@@ -14,6 +14,7 @@ from chainzoom.evaluation.sheets import write_sheets
 from chainzoom.evaluation.surfaces.inputs import named_materials
 from chainzoom.evaluation.surfaces.judge import Judge
 from chainzoom.evaluation.surfaces.measure import real_row, rows_of, seed_rows
+from chainzoom.evaluation.surfaces.patches import Look
 from chainzoom.evaluation.surfaces.pictures import write_word_sheets
 from chainzoom.evaluation.surfaces.plans import FOLDER, PARTS, Choices, plans_of, read_choices
 from chainzoom.evaluation.surfaces.reference import LOOKS
@@ -69,10 +70,11 @@ def measure_added(plan: EvalPlan, out: Path, weights: Path, say: Say) -> list[Pa
     added = {name: read_plan(folder / name) for name in (*PARTS, "wordless") if (folder / name / PLAN).is_file()}
     say("photos")
     tables = {"photos": rows_of(plan, out, judge)}
-    for name in ("textures", "depth"):
+    looks: dict[str, tuple[Look, ...]] = {"textures": ("grey",), "named": ("grey",), "depth": ()}
+    for name, wanted in looks.items():
         if name in added:
             say(name)
-            tables[name] = rows_of(added[name], folder / name, judge if name == "textures" else None)
+            tables[name] = rows_of(added[name], folder / name, judge if wanted else None, wanted, draws=True)
     named = []
     sheets: list[Path] = []
     for name in ("words", "wordless"):
@@ -81,7 +83,7 @@ def measure_added(plan: EvalPlan, out: Path, weights: Path, say: Say) -> list[Pa
             named += recognise(judge, added[name], folder / name, name == "words")
     if "words" in added:
         sheets += write_word_sheets(judge, added["words"], folder / "words", folder)
-    for name in ("textures", "depth"):
+    for name in looks:
         if name in added:
             write_sheets(added[name], folder / name, [])
             sheets.append(folder / name / "sheets")

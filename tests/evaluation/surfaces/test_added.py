@@ -93,6 +93,13 @@ def test_from_photos_to_tables(
     assert by_key["bicubic", 4.0]["share"]["mean"] == pytest.approx(0.25)
     rows = {(row["method"], row["scale"]): row for row in found["tables"]["textures"]}
     assert rows["toy", 4.0]["distances"]["grey"]["mean"] < rows["bicubic", 4.0]["distances"]["grey"]["mean"]
+    surfaces = len(read_plan(out / "surfaces" / "textures").items)
+    assert (rows["toy", 4.0]["pictures"], rows["bicubic", 4.0]["pictures"]) == (3 * surfaces, surfaces)  # three draws
+    named = {(row["method"], row["scale"]): row for row in found["tables"]["named"]}
+    assert named["toy", 4.0]["pictures"] == 3 * 2
+    assert named["toy", 4.0]["distances"]["grey"]["mean"] < named["bicubic", 4.0]["distances"]["grey"]["mean"]
+    plan = read_plan(out / "surfaces" / "named")
+    assert [item.material for item in plan.items] == list(MATERIALS[:2])
     assert {"detail", "consistency-raw", "consistency-step", "contrast"} <= set(rows["toy", 4.0]["medians"])
     assert [row["scale"] for row in found["tables"]["depth"] if row["method"] == "toy"] == [4, 16]
     assert found["seeds"][0]["full"] > 0

@@ -19,16 +19,17 @@ from chainzoom.correctors.consistency import project  # noqa: E402
 from chainzoom.errors import OptionError, OutputError  # noqa: E402
 from chainzoom.evaluation.metrics.texture import NATURAL_RATIO, spectral_ratio  # noqa: E402
 from chainzoom.training.pocket import colours, fur, quiet  # noqa: E402
+from chainzoom.training.pocket.alike import _members, choose  # noqa: E402
 from chainzoom.training.pocket.batches import Made, Sighting, draw_fields, make_batch  # noqa: E402
 from chainzoom.training.pocket.config import Config, Data, Loss, Network, load_config  # noqa: E402
+from chainzoom.training.pocket.cuts import cuts  # noqa: E402
 from chainzoom.training.pocket.features import Features  # noqa: E402
 from chainzoom.training.pocket.generator import BORROWED, Generator, draw_noise  # noqa: E402
 from chainzoom.training.pocket.pictures import Library, sentences  # noqa: E402
 from chainzoom.training.pocket.preview import zoom  # noqa: E402
 from chainzoom.training.pocket.projection import band, consistent, shrink, spread  # noqa: E402
-from chainzoom.training.pocket.shelf import _cuts, build  # noqa: E402
+from chainzoom.training.pocket.shelf import Candidate, best, build  # noqa: E402
 from chainzoom.training.pocket.trainer import Trainer  # noqa: E402
-from chainzoom.training.pocket.typical import typical  # noqa: E402
 from chainzoom.training.runs import read_log  # noqa: E402
 
 
@@ -215,24 +216,14 @@ def test_what_strays_from_the_surface_lent_costs(tmp_path: Path, folder: Path, s
     assert float(one._strayed(torch.where(batch.pure[:, None, None, None], changed, plain), batch, noise)) == 0
 
 
-def test_the_most_typical_of_equal_surfaces_is_taken(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def margins(_: Path, __: Path, planes: list[np.ndarray], *___: object) -> list[float]:
-        return [0.5 * (number == 2) for number in range(len(planes))]
-
-    monkeypatch.setattr("chainzoom.training.pocket.typical.typical", margins)
-    assert build(folder, tmp_path / "few.zip", embed, each=1, drawn=False, eyes=tmp_path) == 2
-    found = Exemplars.read(tmp_path / "few.zip")
-    assert "2" in found.names
-    assert list(found.typical[[name == "2" for name in found.names]]) == [0.5]
-
-
 def test_a_picture_is_cut_from_far_and_from_near() -> None:
     spectrum = np.hypot(np.fft.fftfreq(1024)[:, None], np.fft.rfftfreq(1024)[None])
     spectrum[0, 0] = np.inf
     grain = np.fft.irfft2(np.fft.rfft2(np.random.default_rng(3).normal(size=(1024, 1024))) / spectrum)
     picture = PILImage.fromarray(np.clip(128 + 20 * grain / grain.std(), 0, 255).astype(np.uint8))  # continues on its other side
-    whole, twice, near = (cut for cut, _ in _cuts(picture, ordered=False))
-    assert whole.shape == twice.shape == near.shape == (SIDE, SIDE)
+    found = [cut for cut, _ in cuts(picture, ordered=False)]
+    assert [cut.shape for cut in found] == [(SIDE, SIDE)] * 5
+    whole, twice, _, near, enlarged = found
 
     def like(a: np.ndarray, b: np.ndarray) -> float:
         fine = [plane[1:-1, 1:-1] - (plane[:-2, 1:-1] + plane[2:, 1:-1] + plane[1:-1, :-2] + plane[1:-1, 2:]) / 4 for plane in (a, b)]
@@ -243,8 +234,9 @@ def test_a_picture_is_cut_from_far_and_from_near() -> None:
     np.testing.assert_allclose(twice[:, :half], twice[:, half:], atol=1e-5)
     assert like(twice[:half, :half], np.asarray(picture.resize((half, half), PILImage.Resampling.LANCZOS), np.float32)) > 0.95
     assert like(near, whole) < 0.2 > like(near, twice)
-    assert not _cuts(PILImage.fromarray(np.tile(np.asarray(picture), (1, 2))), ordered=False)  # too long to be made square
-    assert [cut.shape for cut, _ in _cuts(picture.crop((0, 0, 480, 480)), ordered=False)] == [(SIDE, SIDE)]
+    assert spectral_ratio(enlarged.astype(np.float64)) < spectral_ratio(near.astype(np.float64))
+    assert not cuts(PILImage.fromarray(np.tile(np.asarray(picture), (1, 2))), ordered=False)  # too long to be made square
+    assert [cut.shape for cut, _ in cuts(picture.crop((0, 0, 480, 480)), ordered=False)] == [(SIDE, SIDE)] * 3  # 679, 480, 339 pixels
 
 
 def test_plain_surfaces_are_soft_endless_and_the_same_every_time() -> None:
@@ -291,31 +283,60 @@ class Stripes:
         return np.array([[np.abs(np.diff(image, axis=axis)).mean() for axis in (0, 1)] for image in images], np.float32)
 
 
-def test_what_looks_like_its_material_is_typical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chainzoom.training.pocket.typical.Moments", Stripes)
+def striped(number: int, down: bool) -> np.ndarray:
+    """(512, 512) of stripes that continue on their other side, down the picture or across it."""
+    rng = np.random.default_rng(number)
+    plane = np.repeat(np.repeat(rng.uniform(-0.3, 0.3, (1, 128)), 4, axis=1), SIDE, axis=0) + rng.normal(0, 0.02, (SIDE, SIDE))
+    return (plane if down else plane.T).astype(np.float32)
+
+
+def candidate(name: str, material: str, group: str, texture: np.ndarray, merit: float = 0.0) -> Candidate:
+    row = {"file": f"{name}.png", "caption": material, "materials": [material], "group": group, "source": "", "origin": "", "licence": ""}
+    return Candidate(row, texture.astype(np.float16), merit)
+
+
+def test_exemplars_are_chosen_that_look_like_their_material(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chainzoom.training.pocket.alike.Moments", Stripes)
     (tmp_path / "pictures").mkdir()
-    rows, planes = [], []
+    rows = []
     for number in range(12):
-        rng = np.random.default_rng(number)
-        plane = np.repeat(rng.uniform(0.2, 0.8, (1, 300)), 300, axis=0).astype(np.float32) + rng.normal(0, 0.02, (300, 300)).astype(
-            np.float32
-        )
-        plane = plane if number % 2 else plane.T
-        planes.append(plane)
-        PILImage.fromarray((255 * plane.clip(0, 1)).astype(np.uint8)).convert("RGB").save(tmp_path / "pictures" / f"{number}.png")
         material = "wood" if number % 2 else "sand"
+        pixels = (255 * (0.5 + striped(number, material == "wood")).clip(0, 1)).astype(np.uint8)
+        PILImage.fromarray(pixels).convert("RGB").save(tmp_path / "pictures" / f"{number}.png")
         row = {"file": f"pictures/{number}.png", "caption": material, "materials": [material], "kind": "texture", "split": "train"}
-        rows.append(row | {"group": str(number), "width": 300, "height": 300, "sha256": f"{number:064d}"})
+        rows.append(row | {"group": str(number), "width": SIDE, "height": SIDE, "sha256": f"{number:064d}"})
     (tmp_path / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = typical(
-        tmp_path, tmp_path, [planes[1], planes[0], planes[0], planes[1]], ["wood", "sand", "wood", "metal"], ["1", "0", "new", "1"]
+    found = [candidate(f"w{k}", "wood", f"g{k}", striped(20 + k, down=k != 1), merit=-float(k == 1)) for k in range(5)]
+    found += [candidate("w2", "wood", "g2", striped(30, True)), candidate("w6", "wood", "g2", striped(31, True))]
+    found += [candidate("m0", "metal", "g0", striped(40, True)), candidate("m1", "metal", "g1", striped(41, True), merit=-1.0)]
+    chosen = choose(tmp_path, tmp_path, found, 4)
+    files = [one.row["file"] for one in chosen]
+    assert len(set(files)) == len(files)
+    assert "w1.png" not in files  # across, where wood runs down, whatever its merit
+    assert sum(one.material == "wood" for one in chosen) >= 3
+    assert files[-2:] == ["m1.png", "m0.png"] or files[:2] == ["m1.png", "m0.png"]  # no real metal is known: by merit
+    assert [one.row["file"] for one in best(found[:5], 2)] == ["w1.png", "w0.png"]
+
+
+def test_no_exchange_would_bring_a_chosen_set_nearer() -> None:
+    rng = np.random.default_rng(0)
+    points, real = rng.normal(size=(30, 6)), rng.normal(0.5, 1, size=(40, 6))
+    pairs, gains = (
+        np.exp(-np.square(points[:, None] - points[None]).sum(2) / 8),
+        2 * np.exp(-np.square(points[:, None] - real[None]).sum(2) / 8).mean(1),
     )
-    assert found[0] > 0.3
-    assert found[1] > 0.3
-    assert found[2] < -0.3
-    assert found[3] == 0
-    (tmp_path / "manifest.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:4]))
-    assert typical(tmp_path, tmp_path, planes[:1], ["sand"], ["0"]) == [0.0]
+    found = [candidate(f"{k // 2}", "wood", f"{k // 6}", np.zeros((2, 2))) for k in range(30)]
+
+    def cost(members: list[int]) -> float:
+        return float(pairs[np.ix_(members, members)].mean() - gains[members].mean())
+
+    chosen = _members(pairs, gains, found, 6)
+    files, groups = [[found[k].row[key] for k in chosen] for key in ("file", "group")]
+    assert len(set(files)) == len(files) >= 3
+    assert max(groups.count(name) for name in groups) <= 2
+    drawn = [rng.choice(30, len(chosen), replace=False).tolist() for _ in range(300)]
+    assert cost(chosen) < min(cost(members) for members in drawn if len({found[k].row["file"] for k in members}) == len(members)) + 0.02
+    assert len(_members(pairs[:1, :1], gains[:1], found[:1], 6)) == 1
 
 
 def test_furs_are_drawn_the_same_every_time_and_are_hairy() -> None:
