@@ -43,10 +43,13 @@ _SHARPNESS = 3.0
 _GRAIN = 0.1
 """Strength of the grain that lies over a shrunken surface."""
 _KEPT = 8
-_STRENGTH = 1.2
-"""How much stronger surfaces are lent than they were photographed: the light of the input, seldom even, lies over them."""
+_SMALL = 4
+_RISE = 0.25
+"""How much fainter a surface is while it is shrunk more than so often and nothing of it can be recognised: 0.7 of it at 16-fold."""
 _QUIETER = 0.28
-"""How much fainter a quiet surface is while it is shrunk: 0.46 of it at 16-fold."""
+"""How much fainter a quiet surface is while it is shrunk at all: 0.46 of it at 16-fold."""
+_STRONGEST = 0.13
+"""Contrast above which a surface is lent more weakly than it was photographed, as a share of the full range."""
 _OTHERS = 0.15
 """What it costs a surface that it is something else first."""
 _NEAR = 0.6
@@ -78,6 +81,7 @@ class Exemplars:
         self._units, self._pictures = tuple(float(row["unit"]) for row in rows), tuple(pictures)
         self._read: dict[int, NDArray[np.int8]] = {}
         self._kept: dict[tuple[int, int, int], Array] = {}
+        self._contrasts: dict[int, float] = {}
 
     @classmethod
     def read(cls, path: Path) -> Exemplars:
@@ -172,8 +176,14 @@ class Exemplars:
         found = self.field(number, derive(seed, sight.generation), box, sight.shrink)
         if sight.shrink > 1:
             found = found + _GRAIN * self.field(number, derive(seed, sight.generation, sight.shrink), box)
-        quiet = QUIET in self.materials[number]
-        return found * np.float32(sight.shrink**-_QUIETER if quiet else _STRENGTH)
+        return found * np.float32(self._strength(number, sight.shrink))
+
+    def _strength(self, number: int, shrink: int) -> float:
+        if QUIET in self.materials[number]:
+            return float(shrink**-_QUIETER)
+        if number not in self._contrasts:
+            self._contrasts[number] = float(self.texture(number).std())
+        return min(1.0, _STRONGEST / max(self._contrasts[number], 1e-6)) * min(1.0, (_SMALL / shrink) ** _RISE)
 
 
 @dataclass(frozen=True, slots=True)

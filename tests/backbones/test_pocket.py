@@ -198,8 +198,7 @@ def test_a_surface_is_met_small_then_as_it_is_and_then_another_begins(files: tup
     assert (Sight.at(4.0).generation, Sight.at(30.0), Sight.at(512.0)) == (-1, Sight(0, 8), Sight(1, 32))
     found = Exemplars.read(Path(files[1]))
     assert not found.seen(0, 5, (0, 0, 32, 32), 4.0).any()
-    strength = np.float32(exemplars._STRENGTH)
-    np.testing.assert_allclose(found.seen(1, 5, (0, 0, 32, 32), 256.0), strength * found.field(1, derive(5, 0), (0, 0, 32, 32)))
+    np.testing.assert_array_equal(found.seen(1, 5, (0, 0, 32, 32), 256.0), found.field(1, derive(5, 0), (0, 0, 32, 32)))
     assert np.abs(found.seen(1, 5, (0, 0, 32, 32), 4.0**7) - found.seen(1, 5, (0, 0, 32, 32), 256.0)).mean() > 0.01
 
 
@@ -267,9 +266,12 @@ def test_a_quiet_surface_is_fainter_while_it_is_small(tmp_path: Path) -> None:
     loud, quiet = (several(tmp_path / f"{name}.zip", {"a": (name,)}) for name in ("wood", "quiet"))
     for found in (loud, quiet):
         found._read[0] = np.random.default_rng(0).integers(-60, 60, (SIDE, SIDE)).astype(np.int8)
-    box = (0, 0, 64, 64)
-    ratios = [float(quiet.seen(0, 1, box, scale).std() / loud.seen(0, 1, box, scale).std()) for scale in (16.0, 64.0, 256.0)]
-    assert ratios[0] < 0.8 * ratios[1] < 0.8 * ratios[2] < 0.8
+    ratios = [quiet._strength(0, shrink) / loud._strength(0, shrink) for shrink in (16, 4, 1)]
+    assert ratios[0] == pytest.approx(ratios[1], rel=0.1)
+    assert ratios[1] < 0.7 * ratios[2]
+    contrast = float(loud.texture(0).std())
+    assert loud._strength(0, 1) == pytest.approx(exemplars._STRONGEST / contrast) < 1  # more contrast than surfaces are lent with
+    assert loud._strength(0, 16) < 0.75 * loud._strength(0, 4) == 0.75 * loud._strength(0, 1)
 
 
 def test_the_users_words_count_first(pocket: Pocket) -> None:

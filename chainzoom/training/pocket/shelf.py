@@ -29,7 +29,8 @@ _FAINT = ("plaster", QUIET)
 _FAINTEST = 0.04
 """Contrast that an exemplar is given at least, but for those that are faint by nature."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_SPREAD = "skeletal"
+_UNLIKE = ("skeletal", "fabricpattern")
+"""In names of pictures that say something else than the surface: animals' skins spread out flat, a printed pattern."""
 _WORKERS = 2
 
 
@@ -96,9 +97,9 @@ def best(found: Sequence[Candidate], each: int) -> list[Candidate]:
 
 
 def _may_be_shown(row: dict[str, Any]) -> bool:
-    """A training surface whose licence lets a cut of it be handed on beside code under other terms; no animal's skin spread out flat."""
+    """A training surface whose licence lets a cut of it be handed on beside code under other terms."""
     surface = row["split"] == "train" and row["kind"] != "photo" and bool(row["materials"])
-    return surface and not row["licence"].startswith("GPL") and _SPREAD not in row["file"]
+    return surface and not row["licence"].startswith("GPL") and not any(name in row["file"] for name in _UNLIKE)
 
 
 def _drawn(coat: fur.Coat) -> Candidate:
