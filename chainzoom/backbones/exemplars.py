@@ -180,10 +180,11 @@ class Exemplars:
 
     def _strength(self, number: int, shrink: int) -> float:
         if QUIET in self.materials[number]:
-            return float(shrink**-_QUIETER)
+            return float(np.power(shrink, -_QUIETER))
         if number not in self._contrasts:
             self._contrasts[number] = float(self.texture(number).std())
-        return min(1.0, _STRONGEST / max(self._contrasts[number], 1e-6)) * min(1.0, (_SMALL / shrink) ** _RISE)
+        fitting = min(1.0, _STRONGEST / max(self._contrasts[number], 1e-6))
+        return fitting * min(1.0, float(np.power(_SMALL / shrink, _RISE)))
 
 
 @dataclass(frozen=True, slots=True)
