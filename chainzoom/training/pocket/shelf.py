@@ -29,8 +29,8 @@ _FAINT = ("plaster", QUIET)
 _FAINTEST = 0.04
 """Contrast that an exemplar is given at least, but for those that are faint by nature."""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_UNLIKE = ("skeletal", "fabricpattern")
-"""In names of pictures that say something else than the surface: animals' skins spread out flat, a printed pattern."""
+_UNLIKE = ("skeletal", "fabricpattern", "carpet")
+"""In names of pictures that say something else than the surface: animals' skins spread out flat, a printed pattern, ornament."""
 _WORKERS = 2
 
 
