@@ -89,10 +89,14 @@ def best(found: Sequence[Candidate], each: int) -> list[Candidate]:
     chosen: list[Candidate] = []
     for material in sorted({one.material for one in found}):
         own = sorted((one for one in found if one.material == material), key=lambda one: (one.merit, one.row["file"]))
-        firsts = list({one.row["file"]: one for one in reversed(own)}.values())[::-1]
-        lone = {one.row["group"]: one for one in reversed(firsts)}
-        ranked = sorted(firsts, key=lambda one: lone[one.row["group"]] is not one)
-        chosen += ranked[:each]
+        firsts: dict[str, Candidate] = {}
+        for one in own:
+            firsts.setdefault(one.row["file"], one)
+        groups: dict[str, Candidate] = {}
+        for one in firsts.values():
+            groups.setdefault(one.row["group"], one)
+        others = [one for one in firsts.values() if groups[one.row["group"]] is not one]
+        chosen += [*groups.values(), *others][:each]
     return chosen
 
 

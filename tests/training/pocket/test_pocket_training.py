@@ -318,6 +318,14 @@ def test_exemplars_are_chosen_that_look_like_their_material(tmp_path: Path, monk
     assert [one.row["file"] for one in best(found[:5], 2)] == ["w1.png", "w0.png"]
 
 
+def test_by_merit_a_picture_gives_its_best_cut_and_groups_come_first() -> None:
+    plane = np.zeros((2, 2))
+    cuts_of = [("a", "x", 0.1), ("b", "y", 0.2), ("a", "x", 0.3), ("c", "x", 0.05)]
+    found = [candidate(name, "wood", group, plane, merit) for name, group, merit in cuts_of]
+    assert [(one.row["file"], one.merit) for one in best(found, 3)] == [("c.png", 0.05), ("b.png", 0.2), ("a.png", 0.1)]
+    assert [one.merit for one in best(found[:3], 2)] == [0.1, 0.2]
+
+
 def test_no_exchange_would_bring_a_chosen_set_nearer() -> None:
     rng = np.random.default_rng(0)
     points, real = rng.normal(size=(30, 6)), rng.normal(0.5, 1, size=(40, 6))
