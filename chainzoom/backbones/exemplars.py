@@ -66,7 +66,10 @@ Array = NDArray[np.float32]
 
 
 class Exemplars:
-    """names (n), captions (n), materials (n), words (n, 384) of unit length; ordered (n): whether a texture is repeated as it is."""
+    """names (n), captions (n), materials (n), words (n, 384) of unit length; ordered (n): whether a texture is repeated as it is.
+
+    A row's ``chance`` (1 where it has none) says how often it is taken beside others of its material whose words are as near.
+    """
 
     def __init__(self, rows: Sequence[dict[str, Any]], pictures: Sequence[bytes]) -> None:
         """``rows`` of the index and their encoded pictures; raises KeyError, ValueError."""
@@ -78,6 +81,9 @@ class Exemplars:
         self._known = tuple(sorted({label for labels in self.materials for label in labels} - {QUIET}))
         words = np.array([row["words"] for row in rows], np.float32)
         self.words: Array = words / np.linalg.norm(words, axis=1, keepdims=True)
+        self._chances: Array = np.array([row.get("chance", 1.0) for row in rows], np.float32)
+        if not (self._chances > 0).all():
+            raise ValueError("an exemplar's chance must be above 0")
         self._units, self._pictures = tuple(float(row["unit"]) for row in rows), tuple(pictures)
         self._read: dict[int, NDArray[np.int8]] = {}
         self._kept: dict[tuple[int, int, int], Array] = {}
@@ -105,7 +111,8 @@ class Exemplars:
         """The surface for the words of ``prompt`` and their (384,) embedding: one of the best, always the same for a seed, so that a zoom
         meets one surface whatever colours and measures are said beside it.
 
-        Of the material that is named first, surfaces whose words are near, and which are nothing else before, are taken more often.
+        Of the material that is named first, surfaces whose words are near, which are nothing else before, and which have a greater
+        chance, are taken more often.
         Without a material the nearest of all; a quiet one where none is near, or where only colours and measures are said.
         ``generation`` counts the surfaces met before on the way in: inside a brick there are no bricks.
         """
@@ -125,7 +132,8 @@ class Exemplars:
         )
         if not named or merit.max() == -np.inf:
             merit = near
-        return int(np.argmax(merit + _CHOICE * self._luck(derive(seed, "surface", generation))))
+        luck = self._luck(derive(seed, "surface", generation)) + np.log(self._chances)
+        return int(np.argmax(merit + _CHOICE * luck))
 
     def _luck(self, seed: int) -> NDArray[np.float64]:
         """(n,) Gumbel draws, by which the largest sum with a merit is taken as often as a softmax says (Gumbel 1954). Each belongs to an

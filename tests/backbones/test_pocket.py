@@ -215,12 +215,13 @@ def test_words_pick_the_exemplar(files: tuple[str, str]) -> None:
     assert found.nearest(near, "ceramic") == 1
 
 
-def several(path: Path, rows: dict[str, tuple[str, ...]]) -> Exemplars:
+def several(path: Path, rows: dict[str, tuple[str, ...]], chances: dict[str, float] | None = None) -> Exemplars:
     """Surfaces of these names and materials; no words tell them apart."""
+    given = {name: {"chance": chance} for name, chance in (chances or {}).items()}
     content = io.BytesIO()
     PILImage.new("L", (SIDE, SIDE), 128).save(content, "PNG")
     index = [
-        {"file": "x.png", "unit": 0.5, "name": name, "materials": list(materials), "words": [1.0] * 384, "ordered": False}
+        {"file": "x.png", "unit": 0.5, "name": name, "materials": list(materials), "words": [1.0] * 384, "ordered": False} | given.get(name, {})
         for name, materials in rows.items()
     ]
     with zipfile.ZipFile(path, "w") as archive:
@@ -240,6 +241,16 @@ def test_the_seed_picks_among_a_materials_surfaces(tmp_path: Path) -> None:
     # A surface's luck is its own: what else the shelf holds, and what is said beside the material, does not change it.
     fewer = several(tmp_path / "b.zip", {name: rows[name] for name in "cba"})
     assert [fewer.names[fewer.nearest(words, "wood, grey", seed)] for seed in range(300)] == picks
+
+
+def test_a_greater_chance_is_drawn_more_often(tmp_path: Path) -> None:
+    rows, words = {name: ("wood",) for name in "abc"}, np.full(384, 384**-0.5, np.float32)
+    found = several(tmp_path / "a.zip", rows, {"a": 2.0, "b": 0.5})  # c has 1
+    picks = [found.names[found.nearest(words, "wood", seed)] for seed in range(700)]
+    for name, expected in {"a": 400, "b": 100, "c": 200}.items():
+        assert abs(picks.count(name) - expected) < 4 * expected**0.5
+    with pytest.raises(WeightsError, match="chance"):
+        several(tmp_path / "b.zip", rows, {"a": 0.0})
 
 
 def test_the_quiet_surface_is_for_words_that_name_none(tmp_path: Path) -> None:

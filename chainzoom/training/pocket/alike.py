@@ -1,19 +1,22 @@
 """Choosing exemplars that together look like the real surfaces of their material, as a zoom meets them.
 
 A zoom draws one exemplar of a material. Wanted is the set whose draws are nearest to real surfaces by kernel distance (KID), at the two
-scales where a surface can be recognised, and which a classifier of real surfaces takes for its material and for no other. It is built
-one by one, each time the one that helps most (herding: Chen, Welling and Smola 2010), and then improved by exchanges.
+scales where a surface can be recognised, and which classifiers of real surfaces take for its material and for no other. It is built
+one by one, each time the one that helps most (herding: Chen, Welling and Smola 2010), and then improved by exchanges. At last each member
+gets its chance to be drawn, by the same measure.
 
-Evaluation must not be judged by its own eyes: this looks with AlexNet at the split ``train``, the evaluation with VGG16 at ``test``.
+Evaluation must not be judged by its own eyes: this looks with AlexNet, and for naming with the tagger's network too, at the split
+``train``, the evaluation with VGG16 at ``test``.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +27,7 @@ from chainzoom.evaluation.surfaces.patches import cut, cut_scaled, look_at
 from chainzoom.evaluation.surfaces.recognition import FOLDS, Recogniser, dealt, fit
 from chainzoom.evaluation.surfaces.textures import read_textures
 from chainzoom.images import Image, clip
+from chainzoom.prompters.classifier import Classifier, prepare
 from chainzoom.seeds import derive
 from chainzoom.training.pocket.shelf import Candidate, best
 
@@ -43,30 +47,51 @@ _ENOUGH = 4
 _GROUP = 2
 """Members of one group at most."""
 _EXCHANGES = 2
+_RAREST = 0.5
+"""Chance of a member to be drawn, beside that of an even draw, at least: seeds are to differ."""
+_SWEEPS = 100
 _WORKERS = 2
 
 Array = NDArray[np.float64]
 
 
+class Eyes(Protocol):
+    """What turns patches into features."""
+
+    def features(self, images: Sequence[Image]) -> NDArray[np.float32]:
+        """(n, d), none of them negative, of n patches."""
+
+
+class Spreads:
+    """The tagger's network: how much each channel of its middle stages changes over a patch, (n, 464). One network alone has its whims."""
+
+    def __init__(self) -> None:
+        self._classifier = Classifier(_WORKERS)
+
+    def features(self, images: Sequence[Image]) -> NDArray[np.float32]:
+        """(n, 464) of n patches (H, W, 3)."""
+        return np.stack([np.concatenate([p.std(axis=(1, 2)) for p in self._classifier.middle(prepare(image))]) for image in images])
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Real:
-    """rows (n, patches, d) of features of n real pictures, their materials and groups."""
+    """n real pictures: features (n, patches, d) by each pair of eyes, materials and groups."""
 
-    rows: Array
+    rows: list[Array]
     materials: list[tuple[str, ...]]
     groups: list[str]
 
 
 def choose(folder: Path, weights: Path, found: Sequence[Candidate], each: int) -> list[Candidate]:
-    """Up to ``each`` candidates of every material; where too few real pictures are known, the best by merit.
+    """Up to ``each`` candidates of every material, with their chances; where too few real pictures are known, the best by merit.
 
     ``weights``: the folder with AlexNet's archive. Raises OptionError for an unprepared folder, WeightsError.
     """
-    eyes = Moments(weights, "alexnet")
+    eyes: list[Eyes] = [Moments(weights, "alexnet"), Spreads()]
     real = _seen(folder, eyes)
     with ThreadPoolExecutor(_WORKERS) as pool:
-        looks = np.stack([eyes.features(patches) for patches in pool.map(_patches, found)]).astype(np.float64)
-    margins = _margins(real, found, looks)
+        looks = _looks(eyes, pool.map(_patches, found))
+    margins = np.mean([_margins(real, rows, found, own) for rows, own in zip(real.rows, looks, strict=True)], axis=0)
     chosen: list[Candidate] = []
     for material in sorted({one.material for one in found}):
         own = [number for number, one in enumerate(found) if one.material == material]
@@ -74,22 +99,28 @@ def choose(folder: Path, weights: Path, found: Sequence[Candidate], each: int) -
         if len({real.groups[number] for number in same}) < _LEAST:
             chosen += best([found[number] for number in own], each)
             continue
-        pairs, gains = _kernels(looks[own], real, same, [found[number].row["group"] for number in own])
-        members = _members(pairs, gains + _MARGIN * margins[own], [found[number] for number in own], each)
-        chosen += [found[own[member]] for member in members]
+        pairs, gains = _kernels(looks[0][own], real, same, [found[number].row["group"] for number in own])
+        gains += _MARGIN * margins[own]
+        members = _members(pairs, gains, [found[number] for number in own], each)
+        chances = _chances(pairs[np.ix_(members, members)], gains[members])
+        chosen += [replace(found[own[member]], chance=float(chance)) for member, chance in zip(members, chances, strict=True)]
     return chosen
 
 
-def _seen(folder: Path, eyes: Moments) -> _Real:
-    rows, materials, groups, counts = [], [], [], Counter[str]()
+def _looks(eyes: Sequence[Eyes], pictures: Iterable[Sequence[Image]]) -> list[Array]:
+    """Features (n, patches, d) of the patches of n pictures, by each pair of eyes."""
+    found = [[one.features(patches) for one in eyes] for patches in pictures]
+    return [np.stack(rows).astype(np.float64) for rows in zip(*found, strict=True)]
+
+
+def _seen(folder: Path, eyes: Sequence[Eyes]) -> _Real:
+    chosen, counts = [], Counter[str]()
     for one in sorted(read_textures(folder), key=lambda one: one.sha256):
         if one.split == "train" and one.kind == "texture" and one.materials and counts[one.materials[0]] < _MOST:
             counts[one.materials[0]] += 1
-            patches = cut_scaled(one.read(), _REAL_PATCHES, 0, one.sha256)
-            rows.append(eyes.features([look_at(patch, "grey") for patch in patches]))
-            materials.append(one.materials)
-            groups.append(one.group)
-    return _Real(np.stack(rows).astype(np.float64), materials, groups)
+            chosen.append(one)
+    patches = ([look_at(patch, "grey") for patch in cut_scaled(one.read(), _REAL_PATCHES, 0, one.sha256)] for one in chosen)
+    return _Real(_looks(eyes, patches), [one.materials for one in chosen], [one.group for one in chosen])
 
 
 def _patches(one: Candidate) -> list[Image]:
@@ -101,9 +132,9 @@ def _patches(one: Candidate) -> list[Image]:
     return [look_at(patch, "grey") for patch in patches]
 
 
-def _margins(real: _Real, found: Sequence[Candidate], looks: Array) -> Array:
-    """(n,) by how much a candidate's material outscores all others, in the eyes of classifiers that have not seen its group; 0 where
-    nothing can be said.
+def _margins(real: _Real, seen: Array, found: Sequence[Candidate], looks: Array) -> Array:
+    """(n,) by how much a candidate's material outscores all others, for classifiers that have not seen its group; 0 where nothing can be
+    said. ``seen`` and ``looks`` are features of the real pictures and of the candidates by the same eyes.
     """
     firsts = Counter(labels[0] for labels in real.materials)
     known = tuple(sorted(name for name, count in firsts.items() if count >= _LEAST))
@@ -111,18 +142,18 @@ def _margins(real: _Real, found: Sequence[Candidate], looks: Array) -> Array:
     if len(known) < 2:
         return margins
     kept = [number for number, labels in enumerate(real.materials) if labels[0] in known]
-    each = real.rows.shape[1]
+    each = seen.shape[1]
     labels = [real.materials[number][0] for number in kept for _ in range(each)]
     owners = [real.groups[number] for number in kept for _ in range(each)]
-    rows, folds = real.rows[kept].reshape(len(labels), -1), dealt(labels, owners, FOLDS)
+    rows, folds = seen[kept].reshape(len(labels), -1), dealt(labels, owners, FOLDS)
     seats = dict(zip(owners, folds.tolist(), strict=True))
     judges: dict[int, Recogniser] = {}
     for number, one in enumerate(found):
         if one.material in known:
             seat = seats.get(one.row["group"], 0)
             if seat not in judges:
-                seen = folds != seat
-                judges[seat] = fit(rows[seen], [label for label, kept in zip(labels, seen, strict=True) if kept], known)
+                known_to = folds != seat
+                judges[seat] = fit(rows[known_to], [label for label, kept in zip(labels, known_to, strict=True) if kept], known)
             scores, own = judges[seat].scores(looks[number]), known.index(one.material)
             means = scores.reshape(len(_SCALES), -1, len(known)).mean(1)
             margins[number] = float(np.dot(_SHARES, [row[own] - np.delete(row, own).max() for row in means]))
@@ -132,8 +163,8 @@ def _margins(real: _Real, found: Sequence[Candidate], looks: Array) -> Array:
 def _kernels(looks: Array, real: _Real, same: Sequence[int], groups: Sequence[str]) -> tuple[Array, Array]:
     """Mean kernels between candidates (n, n), and twice those to real pictures ``same`` of other groups (n,), over the scales."""
     count, many = len(looks), _PATCHES
-    rows = real.rows[same].reshape(-1, looks.shape[-1])
-    owners = np.repeat(np.array([real.groups[number] for number in same], dtype=object), real.rows.shape[1])
+    rows = real.rows[0][same].reshape(-1, looks.shape[-1])
+    owners = np.repeat(np.array([real.groups[number] for number in same], dtype=object), real.rows[0].shape[1])
     pairs, gains = np.zeros((count, count)), np.zeros(count)
     for scale, share in enumerate(_SHARES):
         mine = looks[:, scale * many : (scale + 1) * many].reshape(count * many, -1)
@@ -179,3 +210,19 @@ def _members(pairs: Array, gains: Array, found: Sequence[Candidate], each: int) 
             if number is not None and cost([*others, number]) < cost(members):
                 members = [*others[:place], number, *others[place:]]
     return members
+
+
+def _chances(pairs: Array, gains: Array) -> Array:
+    """(n,) of mean 1: how often each member of a set is drawn, for the least distance; by moving chance between two at a time."""
+    count = len(gains)
+    least, shares = _RAREST / count, np.full(count, 1 / count)
+    for _ in range(_SWEEPS):
+        for i in range(count):
+            for j in range(i):
+                slope = float(2 * (pairs[i] - pairs[j]) @ shares - gains[i] + gains[j])
+                bend = float(pairs[i, i] + pairs[j, j] - 2 * pairs[i, j])
+                low, high = least - shares[i], shares[j] - least
+                ends = (low, high, min(max(-slope / (2 * bend), low), high)) if bend > 0 else (low, high)
+                move = min(ends, key=lambda move: slope * move + bend * move**2)
+                shares[i], shares[j] = shares[i] + move, shares[j] - move
+    return shares * count

@@ -36,14 +36,15 @@ _WORKERS = 2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """A cut of a picture, which continues on its other side, in half precision, its merit (lower is better), and its number among the
-    picture's cuts.
+    """A cut of a picture, which continues on its other side, in half precision, its merit (lower is better), its number among the
+    picture's cuts, and how often it is to be drawn beside the others of its material (mean 1).
     """
 
     row: dict[str, Any]
     texture: NDArray[np.float16]
     merit: float = 0.0
     number: int = 0
+    chance: float = 1.0
 
     @property
     def name(self) -> str:
@@ -64,6 +65,7 @@ class Candidate:
         picture = io.BytesIO()
         PILImage.fromarray(pixels).convert("RGB").save(picture, "WEBP", quality=_QUALITY, method=4)
         own = {"name": Path(self.row["file"]).stem, "unit": round(unit, 5), "ordered": self.material in _ORDERED}
+        own["chance"] = round(self.chance, 3)
         return {key: self.row[key] for key in ("caption", "materials", "source", "origin", "licence")} | own, picture.getvalue()
 
     def exemplar(self) -> Exemplars:

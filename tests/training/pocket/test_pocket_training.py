@@ -19,7 +19,7 @@ from chainzoom.correctors.consistency import project  # noqa: E402
 from chainzoom.errors import OptionError, OutputError  # noqa: E402
 from chainzoom.evaluation.metrics.texture import NATURAL_RATIO, spectral_ratio  # noqa: E402
 from chainzoom.training.pocket import colours, fur, quiet  # noqa: E402
-from chainzoom.training.pocket.alike import _members, choose  # noqa: E402
+from chainzoom.training.pocket.alike import Spreads, _chances, _members, choose  # noqa: E402
 from chainzoom.training.pocket.batches import Made, Sighting, draw_fields, make_batch  # noqa: E402
 from chainzoom.training.pocket.config import Config, Data, Loss, Network, load_config  # noqa: E402
 from chainzoom.training.pocket.cuts import cuts  # noqa: E402
@@ -297,6 +297,7 @@ def candidate(name: str, material: str, group: str, texture: np.ndarray, merit: 
 
 def test_exemplars_are_chosen_that_look_like_their_material(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chainzoom.training.pocket.alike.Moments", Stripes)
+    monkeypatch.setattr("chainzoom.training.pocket.alike.Spreads", Stripes)
     (tmp_path / "pictures").mkdir()
     rows = []
     for number in range(12):
@@ -315,6 +316,10 @@ def test_exemplars_are_chosen_that_look_like_their_material(tmp_path: Path, monk
     assert "w1.png" not in files  # across, where wood runs down, whatever its merit
     assert sum(one.material == "wood" for one in chosen) >= 3
     assert files[-2:] == ["m1.png", "m0.png"] or files[:2] == ["m1.png", "m0.png"]  # no real metal is known: by merit
+    chances = [one.chance for one in chosen if one.material == "wood"]
+    assert 0.499 < min(chances) < 1 < max(chances)
+    assert np.mean(chances) == pytest.approx(1)
+    assert [one.shelved()[0]["chance"] for one in chosen] == [round(one.chance, 3) for one in chosen]
     assert [one.row["file"] for one in best(found[:5], 2)] == ["w1.png", "w0.png"]
 
 
@@ -345,6 +350,31 @@ def test_no_exchange_would_bring_a_chosen_set_nearer() -> None:
     drawn = [rng.choice(30, len(chosen), replace=False).tolist() for _ in range(300)]
     assert cost(chosen) < min(cost(members) for members in drawn if len({found[k].row["file"] for k in members}) == len(members)) + 0.02
     assert len(_members(pairs[:1, :1], gains[:1], found[:1], 6)) == 1
+
+
+def test_chances_bring_a_set_as_near_as_they_can() -> None:
+    rng = np.random.default_rng(1)
+    points, real = rng.normal(size=(5, 4)), rng.normal(0.7, 1, size=(40, 4))
+    pairs = np.exp(-np.square(points[:, None] - points[None]).sum(2) / 8)
+    gains = 2 * np.exp(-np.square(points[:, None] - real[None]).sum(2) / 8).mean(1)
+
+    def cost(shares: np.ndarray) -> float:
+        return float(shares @ pairs @ shares - gains @ shares)
+
+    chances = _chances(pairs, gains)
+    assert chances.sum() == pytest.approx(5)
+    assert chances.min() >= 0.5 - 1e-9
+    others = 0.1 + 0.5 * rng.dirichlet(np.full(5, 0.5), 2000)
+    assert cost(chances / 5) < min(cost(shares) for shares in others) + 1e-9 < cost(np.full(5, 0.2))
+    assert _chances(pairs[:1, :1], gains[:1]).tolist() == [1.0]
+
+
+def test_the_tagger_sees_how_much_a_patch_changes() -> None:
+    plain, grain = np.full((128, 128, 3), 0.5, np.float32), np.random.default_rng(0).random((128, 128, 3), np.float32)
+    seen = Spreads().features([plain, grain])
+    assert seen.shape == (2, 464)
+    assert seen.min() >= 0
+    assert seen[1].mean() > 1.5 * seen[0].mean()
 
 
 def test_furs_are_drawn_the_same_every_time_and_are_hairy() -> None:
