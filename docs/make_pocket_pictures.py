@@ -31,7 +31,7 @@ CURVES = {
     "style": "feature statistics of pure pairs",
     "gap": "pixels of pure pairs",
     "strayed": "strayed from the surface lent",
-    "fine/deep": "fine detail at depth 3 and more, made / real",
+    "fine/deep": "fine detail from depth 3 on, made / real",
 }
 GAP, TEXT = 4, 20
 
