@@ -14,7 +14,7 @@ import click
 @click.option(
     "--features",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder with the archive that holds AlexNet (docs/pocket.md): surfaces are chosen that together look like real ones; a quarter of an hour.",
+    help="Folder with the archive of AlexNet (docs/pocket.md): choose what together looks like real surfaces (a quarter of an hour).",
 )
 def pocket_shelf(data: Path, out: Path, each: int, features: Path | None) -> None:
     """Write OUT, a shelf of exemplars, from the training pictures in DATA (see `chainzoom train pocket-data`).

@@ -217,13 +217,11 @@ def test_words_pick_the_exemplar(files: tuple[str, str]) -> None:
 
 def several(path: Path, rows: dict[str, tuple[str, ...]], chances: dict[str, float] | None = None) -> Exemplars:
     """Surfaces of these names and materials; no words tell them apart."""
-    given = {name: {"chance": chance} for name, chance in (chances or {}).items()}
+    common = {"file": "x.png", "unit": 0.5, "words": [1.0] * 384, "ordered": False}
+    given = {name: common | {"chance": chance} for name, chance in (chances or {}).items()}
     content = io.BytesIO()
     PILImage.new("L", (SIDE, SIDE), 128).save(content, "PNG")
-    index = [
-        {"file": "x.png", "unit": 0.5, "name": name, "materials": list(materials), "words": [1.0] * 384, "ordered": False} | given.get(name, {})
-        for name, materials in rows.items()
-    ]
+    index = [given.get(name, common) | {"name": name, "materials": list(materials)} for name, materials in rows.items()]
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x.png", content.getvalue())
         archive.writestr("index.json", json.dumps(index))
@@ -244,7 +242,7 @@ def test_the_seed_picks_among_a_materials_surfaces(tmp_path: Path) -> None:
 
 
 def test_a_greater_chance_is_drawn_more_often(tmp_path: Path) -> None:
-    rows, words = {name: ("wood",) for name in "abc"}, np.full(384, 384**-0.5, np.float32)
+    rows, words = dict.fromkeys("abc", ("wood",)), np.full(384, 384**-0.5, np.float32)
     found = several(tmp_path / "a.zip", rows, {"a": 2.0, "b": 0.5})  # c has 1
     picks = [found.names[found.nearest(words, "wood", seed)] for seed in range(700)]
     for name, expected in {"a": 400, "b": 100, "c": 200}.items():
