@@ -54,7 +54,7 @@ class Choices:
     inputs: int = 20
     steps: int = 4
     surfaces: int = 20
-    draws: int = 2
+    draws: int = 4
     seeds: int = 8
     depth: int = 4
     network: Network = "vgg16"

@@ -94,9 +94,9 @@ def test_from_photos_to_tables(
     rows = {(row["method"], row["scale"]): row for row in found["tables"]["textures"]}
     assert rows["toy", 4.0]["distances"]["grey"]["mean"] < rows["bicubic", 4.0]["distances"]["grey"]["mean"]
     surfaces = len(read_plan(out / "surfaces" / "textures").items)
-    assert (rows["toy", 4.0]["pictures"], rows["bicubic", 4.0]["pictures"]) == (2 * surfaces, surfaces)  # two draws
+    assert (rows["toy", 4.0]["pictures"], rows["bicubic", 4.0]["pictures"]) == (4 * surfaces, surfaces)  # four draws
     named = {(row["method"], row["scale"]): row for row in found["tables"]["named"]}
-    assert named["toy", 4.0]["pictures"] == 2 * 2
+    assert named["toy", 4.0]["pictures"] == 4 * 2
     assert named["toy", 4.0]["distances"]["grey"]["mean"] < named["bicubic", 4.0]["distances"]["grey"]["mean"]
     plan = read_plan(out / "surfaces" / "named")
     assert [item.material for item in plan.items] == list(MATERIALS[:2])
