@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -50,7 +49,7 @@ _EXCHANGES = 2
 _RAREST = 0.5
 """Chance of a member to be drawn, beside that of an even draw, at least: seeds are to differ."""
 _SWEEPS = 100
-_WORKERS = 2
+_THREADS = 2
 
 Array = NDArray[np.float64]
 
@@ -66,7 +65,7 @@ class Spreads:
     """The tagger's network: how much each channel of its middle stages changes over a patch, (n, 464). One network alone has its whims."""
 
     def __init__(self) -> None:
-        self._classifier = Classifier(_WORKERS)
+        self._classifier = Classifier(_THREADS)
 
     def features(self, images: Sequence[Image]) -> NDArray[np.float32]:
         """(n, 464) of n patches (H, W, 3)."""
@@ -89,8 +88,7 @@ def choose(folder: Path, weights: Path, found: Sequence[Candidate], each: int) -
     """
     eyes: list[Eyes] = [Moments(weights, "alexnet"), Spreads()]
     real = _seen(folder, eyes)
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        looks = _looks(eyes, pool.map(_patches, found))
+    looks = _looks(eyes, map(_patches, found))  # one after the other: all patches together are gigabytes
     margins = np.mean([_margins(real, rows, found, own) for rows, own in zip(real.rows, looks, strict=True)], axis=0)
     chosen: list[Candidate] = []
     for material in sorted({one.material for one in found}):
