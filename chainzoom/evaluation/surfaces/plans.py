@@ -2,7 +2,7 @@
 
 OUT/                  photos (chainzoom eval as ever)
 OUT/surfaces/textures held-out surfaces, prompted with their own material, from several seeds
-OUT/surfaces/named    the photos, each prompted with one of the materials in turn, from several seeds
+OUT/surfaces/named    the photos, each prompted with every material
 OUT/surfaces/words    blurred inputs, each with every material as its prompt, and with none; wordless: methods that take no words
 OUT/surfaces/seeds    some photos from a second seed
 OUT/surfaces/depth    some photos to 65 536x
@@ -42,7 +42,7 @@ class Choices:
     parts       which of PARTS are made
     inputs      blurred inputs; steps: how many each is taken through
     surfaces    held-out surfaces to zoom into
-    draws       seeds from which stochastic methods zoom into surfaces and photos that are given a material: a distance needs many draws
+    draws       seeds from which stochastic methods zoom into surfaces: a distance needs many draws
     seeds       photos that are zoomed into from a second seed as well
     depth       photos that are zoomed into to 4^8
     network     whose features are compared
@@ -95,8 +95,9 @@ def plans_of(photos: EvalPlan, choices: Choices, textures: tuple[Texture, ...], 
         note = "Held-out surfaces, each prompted with its own material."
         made["textures"] = replace(base, dataset=_dataset("held-out surfaces"), items=items, methods=drawn, note=note)
     if "named" in choices.parts:
-        items = tuple(replace(one, material=choices.materials[k % len(choices.materials)]) for k, one in enumerate(photos.items))
-        made["named"] = replace(base, items=items, methods=drawn, note="Photos, each prompted with one of the materials in turn.")
+        # Every photo with every material: which photo is to be brick must not decide the distance.
+        items = tuple(replace(one, name=word_item(one.name, word), material=word) for one in photos.items for word in choices.materials)
+        made["named"] = replace(base, items=items, note="Photos, each prompted with every material.")
     if "words" in choices.parts:
         blurred = blurred_items(textures, out / FOLDER / "blurred", choices.inputs, WORDS_SIZE, photos.seed)
         scales = tuple(4.0**k for k in range(1, choices.steps + 1))

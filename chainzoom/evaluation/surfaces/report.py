@@ -60,7 +60,7 @@ def markdown(found: Findings) -> str:
     titles = {
         "photos": "Photos",
         "textures": "Held-out surfaces, prompted with their own material",
-        "named": "Photos, each prompted with one of the materials in turn",
+        "named": "Photos, each prompted with every material",
         "depth": "Eight steps",
     }
     for name, rows in found.tables.items():

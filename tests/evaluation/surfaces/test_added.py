@@ -96,10 +96,10 @@ def test_from_photos_to_tables(
     surfaces = len(read_plan(out / "surfaces" / "textures").items)
     assert (rows["toy", 4.0]["pictures"], rows["bicubic", 4.0]["pictures"]) == (4 * surfaces, surfaces)  # four draws
     named = {(row["method"], row["scale"]): row for row in found["tables"]["named"]}
-    assert named["toy", 4.0]["pictures"] == 4 * 2
+    assert named["toy", 4.0]["pictures"] == named["bicubic", 4.0]["pictures"] == 2 * len(MATERIALS)
     assert named["toy", 4.0]["distances"]["grey"]["mean"] < named["bicubic", 4.0]["distances"]["grey"]["mean"]
     plan = read_plan(out / "surfaces" / "named")
-    assert [item.material for item in plan.items] == list(MATERIALS[:2])
+    assert [(item.name[:2], item.material) for item in plan.items] == [(name, word) for name in ("p0", "p1") for word in MATERIALS]
     assert {"detail", "consistency-raw", "consistency-step", "contrast"} <= set(rows["toy", 4.0]["medians"])
     assert [row["scale"] for row in found["tables"]["depth"] if row["method"] == "toy"] == [4, 16]
     assert found["seeds"][0]["full"] > 0
