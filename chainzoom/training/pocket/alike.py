@@ -35,22 +35,18 @@ _MOST = 120
 _LEAST = 4
 """Groups of real pictures of a material below which nothing can be said."""
 _REAL_PATCHES, _PATCHES = 8, 6
-_SCALES, _SHARES = (256.0, 64.0), (0.5, 0.5)
-"""Where surfaces are met, and what each counts for the distance."""
-_NAMING = (0.65, 0.35)
-"""What each counts for the name, which is surer where a surface is met at its own size."""
+_SCALES, _SHARES = (256.0, 64.0), (0.65, 0.35)
+"""Where surfaces are met, and what each counts."""
 _SIDE = 256
 """Pixels of the state in which an exemplar is looked at."""
-_MARGIN = 18.0
+_MARGIN = 12.0
 """What being taken for the right material counts beside the kernel distance."""
-_ENOUGH = 8
-"""From so many on another one is only added when it brings the set nearer. What repels other eyes than these cannot be known here; in a set
-of eight it does a quarter of the harm that it does in one of four.
-"""
+_ENOUGH = 4
+"""From so many on another one is only added when it brings the set nearer."""
 _GROUP = 2
 """Members of one group at most."""
 _EXCHANGES = 2
-_RAREST = 0.7
+_RAREST = 0.5
 """Chance of a member to be drawn, beside that of an even draw, at least: seeds are to differ."""
 _SWEEPS = 100
 _THREADS = 2
@@ -158,7 +154,7 @@ def _margins(real: _Real, seen: Array, found: Sequence[Candidate], looks: Array)
                 judges[seat] = fit(rows[known_to], [label for label, kept in zip(labels, known_to, strict=True) if kept], known)
             scores, own = judges[seat].scores(looks[number]), known.index(one.material)
             means = scores.reshape(len(_SCALES), -1, len(known)).mean(1)
-            margins[number] = float(np.dot(_NAMING, [row[own] - np.delete(row, own).max() for row in means]))
+            margins[number] = float(np.dot(_SHARES, [row[own] - np.delete(row, own).max() for row in means]))
     return margins
 
 
