@@ -16,8 +16,9 @@ from typing import cast
 import numpy as np
 
 from chainzoom.backbones.base import Backbone, BackboneFacts, BatchBackbone, Choice, LendingBackbone, TruncatingBackbone
-from chainzoom.backbones.evidence import Plane, sharpness
+from chainzoom.backbones.evidence import sharpness
 from chainzoom.backbones.noise import FieldBackbone, NoiseField
+from chainzoom.backbones.pooling import Plane
 from chainzoom.errors import OptionError
 from chainzoom.images import Image, clip, resize
 from chainzoom.seeds import derive

@@ -7,11 +7,9 @@ pixels, and whoever knows how deep the zoom is caps it (``adaptive.py``).
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from chainzoom.backbones.pooling import Plane, along, pooled
 from chainzoom.images import Image
-
-Plane = NDArray[np.float32]
 
 REACH = 12
 """Pixels around a place that decide its figure; windows that share so many agree on it."""
@@ -37,31 +35,12 @@ def sharpness(image: Image) -> Plane:
     fine = plane - _smooth(plane, 1)
     fine -= _smooth(fine, 1)
     second = _smooth(_smooth(plane, 1), 2)
-    finest = np.maximum(_pooled(fine * fine) - np.float32(_ROUNDING), 0)
-    third = _pooled((second - _smooth(second, 4)) ** 2)
+    finest = np.maximum(pooled(fine * fine, _POOL) - np.float32(_ROUNDING), 0)
+    third = pooled((second - _smooth(second, 4)) ** 2, _POOL)
     share = (finest + _FAINT * _NATURAL**2) / (third + _FAINT)
     return np.asarray(np.minimum(1, _FIT * share**0.25), dtype=np.float32)
 
 
 def _smooth(plane: Plane, gap: int) -> Plane:
     """A quarter of each neighbour ``gap`` away and half of the middle, along both axes."""
-    return _along(_along(plane, (0.25, 0.5, 0.25), gap, 0), (0.25, 0.5, 0.25), gap, 1)
-
-
-def _pooled(power: Plane) -> Plane:
-    """Mean over ``_POOL`` pixels to each side, the middle counting most."""
-    rise = np.arange(1, _POOL + 2)
-    weights = np.concatenate([rise, rise[-2::-1]]) / rise[-1] ** 2
-    return _along(_along(power, weights, 1, 0), weights, 1, 1)
-
-
-def _along(plane: Plane, weights: NDArray[np.float64] | tuple[float, ...], gap: int, axis: int) -> Plane:
-    """Weighted sum of neighbours ``gap`` apart along an axis; edges are mirrored as often as need be."""
-    reach = len(weights) // 2 * gap
-    padded = np.pad(plane, [(reach, reach) if axis == other else (0, 0) for other in (0, 1)], mode="symmetric")
-    out = np.zeros_like(plane)
-    length = plane.shape[axis]
-    for number, weight in enumerate(weights):
-        part = slice(number * gap, number * gap + length)
-        out += np.float32(weight) * (padded[part] if axis == 0 else padded[:, part])
-    return out
+    return along(along(plane, (0.25, 0.5, 0.25), gap, 0), (0.25, 0.5, 0.25), gap, 1)

@@ -18,9 +18,10 @@ from chainzoom.backbones.base import BackboneFacts
 from chainzoom.backbones.exemplars import Exemplars, Sight
 from chainzoom.backbones.noise import NoiseField
 from chainzoom.backbones.pocket_network import FIELD_GAIN, Array, Network, Shape
+from chainzoom.backbones.roughness import roughness
 from chainzoom.correctors.consistency import project
 from chainzoom.errors import OptionError
-from chainzoom.images import Image, clip
+from chainzoom.images import Image, clip, resize
 from chainzoom.sentences import SentenceEncoder
 from chainzoom.sentences.plain import names_a_surface, surface_words, user_first
 from chainzoom.version import __version__
@@ -153,27 +154,35 @@ class Pocket:
         height, width = image.shape[:2]
         # Mirrored edges, because the network's own padding is black and draws a frame.
         wide = np.pad(image, [(MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)], mode="reflect" if min(height, width) > 1 else "edge")
+        gain = self._shelf.stronger(number, noise.scale, roughness(wide))
+        gain = resize(gain, (SCALE * gain.shape[1], SCALE * gain.shape[0]))
         out = np.empty((height * SCALE, width * SCALE, 3), np.float32)
         for top in range(0, height, TILE):
             for left in range(0, width, TILE):
                 y0, x0 = max(-MARGIN, top - reach), max(-MARGIN, left - reach)
                 bottom, right = min(height, top + TILE), min(width, left + TILE)
                 y1, x1 = min(height + MARGIN, bottom + reach), min(width + MARGIN, right + reach)
-                planes = self._planes(noise, number, words, (origin[0] + x0, origin[1] + y0, origin[0] + x1, origin[1] + y1))
-                part = wide[y0 + MARGIN : y1 + MARGIN, x0 + MARGIN : x1 + MARGIN]
+                box = origin[0] + x0, origin[1] + y0, origin[0] + x1, origin[1] + y1
+                around = (y0 + MARGIN, y1 + MARGIN), (x0 + MARGIN, x1 + MARGIN)
+                stronger = gain[tuple(slice(SCALE * start, SCALE * end) for start, end in around)]
+                planes = self._planes(noise, number, words, box, stronger)
+                part = wide[tuple(slice(*ends) for ends in around)]
                 part = np.ascontiguousarray(part.transpose(2, 0, 1)[None], np.float32)
                 made = self._network([part, words, *planes])[0].transpose(1, 2, 0)
                 rows, columns = slice((top - y0) * SCALE, (bottom - y0) * SCALE), slice((left - x0) * SCALE, (right - x0) * SCALE)
                 out[top * SCALE : bottom * SCALE, left * SCALE : right * SCALE] = made[rows, columns]
         return out
 
-    def _planes(self, noise: NoiseField, number: int, words: Array, box: tuple[int, int, int, int]) -> list[Array]:
-        """Field and noise at 1x, 2x and 4x for a box of input pixels; each input pixel holds the draws of all finer pixels in it."""
+    def _planes(self, noise: NoiseField, number: int, words: Array, box: tuple[int, int, int, int], stronger: Array) -> list[Array]:
+        """Field, so many times ``stronger``, and noise at 1x, 2x and 4x for a box of input pixels; each input pixel holds the draws of all
+        finer pixels in it.
+        """
         planes = self._read[0].noise
         parts = [count << (2 * level) for level, count in enumerate(planes)]
         drawn = noise.read(*box, sum(parts))
         x0, y0, x1, y1 = (SCALE * value for value in box)
         field = self._shelf.seen(number, noise.seed, (x0, y0, x1, y1), noise.scale) * np.float32(FIELD_GAIN)
+        field *= stronger
         found, start = [], 0
         for level, (count, part) in enumerate(zip(planes, parts, strict=True)):
             height, width = drawn.shape[0] << level, drawn.shape[1] << level

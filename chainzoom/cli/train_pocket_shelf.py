@@ -10,7 +10,7 @@ import click
 @click.command("pocket-shelf")
 @click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.argument("out", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--each", type=click.IntRange(1), default=8, show_default=True, help="Exemplars of each material, where there are so many.")
+@click.option("--each", type=click.IntRange(1), default=10, show_default=True, help="Exemplars of each material, where there are so many.")
 @click.option(
     "--features",
     type=click.Path(path_type=Path, exists=True, file_okay=False),

@@ -15,6 +15,7 @@ from chainzoom.backbones.exemplars import SIDE, Exemplars, Sight
 from chainzoom.backbones.noise import FieldBackbone, NoiseField
 from chainzoom.backbones.pocket import Pocket
 from chainzoom.backbones.pocket_network import read
+from chainzoom.backbones.roughness import roughness
 from chainzoom.correctors.consistency import consistency_db, shrink
 from chainzoom.errors import OptionError, WeightsError
 from chainzoom.seeds import derive
@@ -282,6 +283,31 @@ def test_a_quiet_surface_is_fainter_while_it_is_small(tmp_path: Path) -> None:
     assert contrast > exemplars._STRONGEST
     assert loud._strength(0, 1) == pytest.approx(exemplars._STRONGEST / contrast)
     assert loud._strength(0, 16) < 0.75 * loud._strength(0, 4) == 0.75 * loud._strength(0, 1)
+
+
+def test_a_surface_is_stronger_where_the_picture_is_rough(pocket: Pocket) -> None:
+    picture = np.full((64, 128, 3), 0.5, np.float32)
+    picture[:, 64:] += np.float32(0.08) * np.random.default_rng(5).normal(size=(64, 64, 1)).astype(np.float32)
+    shelf, rough = pocket._shelf, roughness(picture)
+    gains = [shelf.stronger(1, scale, rough) for scale in (4.0, 16.0, 64.0, 256.0)]
+    assert all((gain[:, :48] == 1).all() for gain in gains)
+    assert (gains[0] == gains[3]).all()
+    assert gains[1][:, 80:].min() > gains[2][:, 80:].min() > 1
+    own = Pocket(threads=1)
+    made = [own.upscale_at(picture, "rock", noise=NoiseField(seed, 16.0), origin=(0, 0)) for seed in (1, 2)]
+    spread = (made[0] - made[1]).std(axis=(0, 2)).reshape(8, 64).mean(1)
+    assert spread[5:].min() > 1.3 * spread[:3].max()
+
+
+def test_a_strong_surface_and_a_quiet_one_stay_as_they_are(tmp_path: Path) -> None:
+    rough = np.full((4, 4), 0.2, np.float32)
+    loud, quiet = (several(tmp_path / f"{name}.zip", {"a": (name,)}) for name in ("wood", "quiet"))
+    for found in (loud, quiet):
+        found._read[0] = np.repeat(np.repeat(np.random.default_rng(0).integers(-60, 60, (32, 32)), 16, 0), 16, 1).astype(np.int8)
+    for scale in (16.0, 64.0):
+        lent = loud.seen(0, 5, (0, 0, 256, 256), scale).std()
+        assert 1 < loud.stronger(0, scale, rough).max() < 1.1 * exemplars._STRONG / lent
+    assert (quiet.stronger(0, 16.0, rough) == 1).all()
 
 
 def test_the_users_words_count_first(pocket: Pocket) -> None:

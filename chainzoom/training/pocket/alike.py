@@ -35,19 +35,21 @@ _MOST = 120
 _LEAST = 4
 """Groups of real pictures of a material below which nothing can be said."""
 _REAL_PATCHES, _PATCHES = 8, 6
-_SCALES, _SHARES = (256.0, 64.0), (0.65, 0.35)
+_SCALES, _SHARES = (256.0, 64.0), (0.5, 0.5)
 """Where surfaces are met, and what each counts."""
 _SIDE = 256
 """Pixels of the state in which an exemplar is looked at."""
-_MARGIN = 12.0
-"""What being taken for the right material counts beside the kernel distance."""
+_NAMED, _SURE = 4.0, 0.05
+"""What being taken for the right material counts beside the kernel distance, and the margin that makes it likely: a logistic function,
+since what is beyond doubt gains nothing by being still more so.
+"""
 _ENOUGH = 4
 """From so many on another one is only added when it brings the set nearer."""
 _GROUP = 2
 """Members of one group at most."""
 _EXCHANGES = 2
-_RAREST = 0.5
-"""Chance of a member to be drawn, beside that of an even draw, at least: seeds are to differ."""
+_RAREST, _OFTENEST = 0.5, 1.5
+"""Chance of a member to be drawn, beside that of an even draw, at least and at most: seeds are to differ, and eyes may be wrong."""
 _SWEEPS = 100
 _THREADS = 2
 
@@ -98,7 +100,7 @@ def choose(folder: Path, weights: Path, found: Sequence[Candidate], each: int) -
             chosen += best([found[number] for number in own], each)
             continue
         pairs, gains = _kernels(looks[0][own], real, same, [found[number].row["group"] for number in own])
-        gains += _MARGIN * margins[own]
+        gains += _NAMED / (1 + np.exp(-margins[own] / _SURE))
         members = _members(pairs, gains, [found[number] for number in own], each)
         chances = _chances(pairs[np.ix_(members, members)], gains[members])
         chosen += [replace(found[own[member]], chance=float(chance)) for member, chance in zip(members, chances, strict=True)]
@@ -213,13 +215,13 @@ def _members(pairs: Array, gains: Array, found: Sequence[Candidate], each: int) 
 def _chances(pairs: Array, gains: Array) -> Array:
     """(n,) of mean 1: how often each member of a set is drawn, for the least distance; by moving chance between two at a time."""
     count = len(gains)
-    least, shares = _RAREST / count, np.full(count, 1 / count)
+    least, most, shares = _RAREST / count, _OFTENEST / count, np.full(count, 1 / count)
     for _ in range(_SWEEPS):
         for i in range(count):
             for j in range(i):
                 slope = float(2 * (pairs[i] - pairs[j]) @ shares - gains[i] + gains[j])
                 bend = float(pairs[i, i] + pairs[j, j] - 2 * pairs[i, j])
-                low, high = least - shares[i], shares[j] - least
+                low, high = max(least - shares[i], shares[j] - most), min(shares[j] - least, most - shares[i])
                 ends = (low, high, min(max(-slope / (2 * bend), low), high)) if bend > 0 else (low, high)
                 move = min(ends, key=lambda move: slope * move + bend * move**2)
                 shares[i], shares[j] = shares[i] + move, shares[j] - move

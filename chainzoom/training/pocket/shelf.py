@@ -121,7 +121,7 @@ def _plain(plain: quiet.Plain) -> Candidate:
     return Candidate({**row, "source": quiet.SOURCE, "licence": quiet.LICENCE}, quiet.draw(plain).astype(np.float16))
 
 
-def build(folder: Path, out: Path, embed: Embed, each: int = 8, drawn: bool = True, eyes: Path | None = None) -> int:
+def build(folder: Path, out: Path, embed: Embed, each: int = 10, drawn: bool = True, eyes: Path | None = None) -> int:
     """Write the shelf from the split ``train`` of a prepared folder; returns how many exemplars it holds.
 
     ``drawn``: drawn furs and plain surfaces too; ``eyes``: folder with AlexNet's archive, to choose surfaces that together look like real

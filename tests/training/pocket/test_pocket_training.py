@@ -363,8 +363,9 @@ def test_chances_bring_a_set_as_near_as_they_can() -> None:
 
     chances = _chances(pairs, gains)
     assert chances.sum() == pytest.approx(5)
-    assert chances.min() >= 0.5 - 1e-9
-    others = 0.1 + 0.5 * rng.dirichlet(np.full(5, 0.5), 2000)
+    assert 0.5 - 1e-9 <= chances.min() < chances.max() <= 1.5 + 1e-9
+    others = [shares for shares in 0.1 + 0.5 * rng.dirichlet(np.full(5, 0.5), 20000) if shares.max() <= 0.3]
+    assert len(others) > 500
     assert cost(chances / 5) < min(cost(shares) for shares in others) + 1e-9 < cost(np.full(5, 0.2))
     assert _chances(pairs[:1, :1], gains[:1]).tolist() == [1.0]
 

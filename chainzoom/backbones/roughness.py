@@ -1,0 +1,30 @@
+"""How rough a picture is, place by place: where it is rough, the surface that is lent to it is rough too (``pocket.py``).
+
+Nature looks about as rough at every scale. So what a picture shows at its own scale says how strong the next finer detail is to be.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chainzoom.backbones.pooling import Plane, pooled
+from chainzoom.images import Image
+
+REACH = 12
+"""Pixels around a place that decide its figure; windows that share so many agree on it."""
+_NEAR, _AROUND = 2, 10
+_FAINT = 1e-3
+"""A quarter of a grey level: what counts as smooth."""
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def roughness(image: Image) -> Plane:
+    """(H, W, 3) to (H, W): typical contrast (standard deviation, 1 = full range) of small places around each pixel.
+
+    Typical is the geometric mean: an edge between two smooth sides is one rough line in a smooth place, and does not make it rough.
+    """
+    plane = np.asarray(image @ _LUMA, np.float32)
+    plane = plane - plane.mean()  # squares of small numbers lose nothing
+    level = pooled(plane, _NEAR)
+    power = np.maximum(pooled(plane * plane, _NEAR) - level * level, 0)
+    return np.asarray(np.exp(pooled(np.log(np.sqrt(power) + np.float32(_FAINT)), _AROUND)), np.float32)
