@@ -178,7 +178,8 @@ def test_the_export_is_what_the_backbone_computes(tmp_path: Path, folder: Path, 
     embedding = embed(["sand"])[0]
     monkeypatch.setattr("chainzoom.backbones.pocket.MARGIN", 0)
     raw = pocket._raw(image, pocket._code(embedding), 1, NoiseField(3, 256.0), (5, 6))
-    planes = [torch.from_numpy(plane) for plane in pocket._planes(NoiseField(3, 256.0), 1, pocket._code(embedding), (5, 6, 29, 26))]
+    ones = np.ones((80, 96), np.float32)  # at its own size no surface is lent more strongly
+    planes = [torch.from_numpy(plane) for plane in pocket._planes(NoiseField(3, 256.0), 1, pocket._code(embedding), (5, 6, 29, 26), ones)]
     halved = Generator(one.average.shape)
     halved.load_state_dict({name: value.half().float() for name, value in one.average.state_dict().items()})
     with torch.no_grad():
