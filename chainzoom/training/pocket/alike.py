@@ -36,7 +36,9 @@ _LEAST = 4
 """Groups of real pictures of a material below which nothing can be said."""
 _REAL_PATCHES, _PATCHES = 8, 6
 _SCALES, _SHARES = (256.0, 64.0), (0.5, 0.5)
-"""Where surfaces are met, and what each counts."""
+"""Where surfaces are met, and what each counts for the distance."""
+_NAMING = (0.65, 0.35)
+"""What each counts for the name, which is surer where a surface is met at its own size."""
 _SIDE = 256
 """Pixels of the state in which an exemplar is looked at."""
 _NAMED, _SURE = 4.0, 0.05
@@ -156,7 +158,7 @@ def _margins(real: _Real, seen: Array, found: Sequence[Candidate], looks: Array)
                 judges[seat] = fit(rows[known_to], [label for label, kept in zip(labels, known_to, strict=True) if kept], known)
             scores, own = judges[seat].scores(looks[number]), known.index(one.material)
             means = scores.reshape(len(_SCALES), -1, len(known)).mean(1)
-            margins[number] = float(np.dot(_SHARES, [row[own] - np.delete(row, own).max() for row in means]))
+            margins[number] = float(np.dot(_NAMING, [row[own] - np.delete(row, own).max() for row in means]))
     return margins
 
 
