@@ -116,22 +116,25 @@ def build_adaptive(
     full: float = FULL,
     none: float = NONE,
     keep: Sequence[str] = KEPT,
+    texture: float | None = None,
     creativity: float | None = None,
 ) -> Backbone:
     """``adaptive``: two backbones, each a name or a table with its name and options, and the policy's values (``Policy``).
 
-    ``creativity`` is passed on to the invention part, whatever its table says.
+    ``creativity`` is passed on to the invention part, whatever its table says, and is ``texture`` where that is not given.
     """
     if isinstance(keep, str) or not all(isinstance(word, str) for word in keep):
         raise PresetError(f"backbone 'adaptive': keep takes a list of words; got {keep!r}")
-    for key, value in (("full", full), ("none", none)):
+    if texture is None:
+        texture = 1.0 if creativity is None else creativity
+    for key, value in (("full", full), ("none", none), ("texture", texture)):
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise PresetError(f"backbone 'adaptive': {key} takes a number; got {value!r}")
     (sure, sure_options), (free, free_options) = (part_of("adaptive", *part) for part in (("evidence", evidence), ("invention", invention)))
     if creativity is not None:
         free_options["creativity"] = creativity
     made = build_backbone(sure, sure_options), build_backbone(free, free_options)
-    return adaptive(made[0], made[1], Policy(float(full), float(none), tuple(keep)))
+    return adaptive(made[0], made[1], Policy(float(full), float(none), tuple(keep), float(texture)))
 
 
 def part_of(whole: str, key: str, value: Any) -> tuple[str, dict[str, Any]]:

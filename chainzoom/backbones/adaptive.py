@@ -3,6 +3,9 @@
 Chain-of-Zoom (arXiv 2505.18600, section 6) leaves open when a chain should recurse and with what. Here each place of an input is asked how
 much of it is real (``evidence.py``, and how deep the zoom is), and the answer decides which part makes it. A part that makes nothing of a
 picture is not run.
+
+The evidence part's picture is first made to shrink back to the input, so that both parts agree in what the input says and differ only in
+what is finer; and where the photo is rough its texture is gone on with (``continuation.py``), which such networks leave flat.
 """
 
 from __future__ import annotations
@@ -16,15 +19,19 @@ from typing import cast
 import numpy as np
 
 from chainzoom.backbones.base import Backbone, BackboneFacts, BatchBackbone, Choice, LendingBackbone, TruncatingBackbone
+from chainzoom.backbones.continuation import Texture, continued
 from chainzoom.backbones.evidence import sharpness
 from chainzoom.backbones.noise import FieldBackbone, NoiseField
 from chainzoom.backbones.pooling import Plane
+from chainzoom.correctors.consistency import project
 from chainzoom.errors import OptionError
 from chainzoom.images import Image, clip, resize
 from chainzoom.seeds import derive
 
 Run = Callable[[Backbone, Sequence[int]], list[Image]]
 """Makes the pictures of these numbers with a part."""
+Spot = tuple[NoiseField, tuple[int, int]]
+"""The noise of a picture's level, and where the picture lies on it."""
 
 FULL, NONE = 0.5, 0.34
 KEPT = ("text", "letters", "lettering", "writing", "menu", "book jacket", "crossword puzzle", "web site", "street sign")
@@ -35,16 +42,21 @@ KEPT = ("text", "letters", "lettering", "writing", "menu", "book jacket", "cross
 class Policy:
     """When which part makes a place. Evidence is in photo pixels per input pixel along one axis.
 
-    full  from here on the evidence part alone
-    none  up to here the invention part alone; in between they are mixed
-    keep  a prompt with one of these between its commas leaves the whole picture to the evidence part, however deep
+    full     from here on the evidence part alone
+    none     up to here the invention part alone; in between they are mixed
+    keep     a prompt with one of these between its commas leaves the whole picture to the evidence part, however deep
+    texture  how strongly the photo's own texture is continued in what the evidence part makes: 0 not at all, 1 as rough as the photo is;
+             never where a word of ``keep`` is said
     """
 
     full: float = FULL
     none: float = NONE
     keep: tuple[str, ...] = KEPT
+    texture: float = 1.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.texture <= 1:
+            raise OptionError(f"adaptive: texture takes a number from 0 (none) to 1 (as rough as the photo); got {self.texture:g}")
         if not 0 < self.none < self.full <= 1:
             raise OptionError(f"adaptive: expected 0 < none < full <= 1, got none = {self.none:g} and full = {self.full:g}")
 
@@ -96,7 +108,7 @@ class Adaptive:
             math.lcm(*(facts.multiple for facts in known)),
             max(facts.min_size for facts in known),
             uses_prompt=bool(self.policy.keep) or any(facts.uses_prompt for facts in known),
-            stochastic=any(facts.stochastic for facts in known),
+            stochastic=self.policy.texture > 0 or any(facts.stochastic for facts in known),
             weights=tuple(dict.fromkeys(weights for facts in known for weights in facts.weights)),
             generative=any(facts.generative for facts in known),
             runtime=", ".join(dict.fromkeys(facts.runtime for facts in known if facts.runtime)),
@@ -127,6 +139,8 @@ class Adaptive:
         why = f"{found:.2f} real pixels per pixel along an axis ({self.limit:.3g} by depth, {float(sharp.mean()):.2f} by sharpness)"
         if word := self.policy.kept(prompt):
             why += f'; "{word}" is not invented'
+        elif share.any() and (rough := self.policy.texture and Texture.of(image).share) > 0.005:
+            why += f"; the photo's own texture continued over {rough:.0%} of it"
         if self.invention in used and isinstance(self.invention, LendingBackbone):
             lender = self.invention.lender(prompt, seed, self.facts.scale / self.limit)
             why += f"; surface lent by {lender}" if lender else ""
@@ -134,7 +148,8 @@ class Adaptive:
 
     def upscale(self, image: Image, prompt: str = "", *, seed: int = 0) -> Image:
         """(h, w, 3) to (h * scale, w * scale, 3) in [0, 1]; a part without a share is not run."""
-        return self._mixed([image], [prompt], lambda part, numbers: [part.upscale(image, prompt, seed=seed) for _ in numbers])[0]
+        run: Run = lambda part, numbers: [part.upscale(image, prompt, seed=seed) for _ in numbers]  # noqa: E731
+        return self._mixed([image], [prompt], run, [self._nowhere(seed)])[0]
 
     def _share(self, image: Image, prompt: str, sharp: Plane | None = None) -> Plane:
         """(h, w): the evidence part's share."""
@@ -144,12 +159,24 @@ class Adaptive:
             return np.zeros(image.shape[:2], np.float32)
         return self.policy.share(np.minimum(sharpness(image) if sharp is None else sharp, np.float32(self.limit)))
 
-    def _mixed(self, images: Sequence[Image], prompts: Sequence[str], run: Run) -> list[Image]:
+    def _nowhere(self, seed: int) -> Spot:
+        """Of a picture whose place is not known."""
+        return NoiseField(seed, self.facts.scale / self.limit), (0, 0)
+
+    def _mixed(self, images: Sequence[Image], prompts: Sequence[str], run: Run, spots: Sequence[Spot]) -> list[Image]:
         """The pictures as the parts make them; each part is run on those in which it has a share."""
         shares = [self._share(image, prompt) for image, prompt in zip(images, prompts, strict=True)]
         wanted = [[n for n, share in enumerate(shares) if share.any()], [n for n, share in enumerate(shares) if (share < 1).any()]]
         one, other = (dict(zip(numbers, run(part, numbers), strict=True)) for part, numbers in zip(self.parts, wanted, strict=True))
+        one = {n: self._sure(made, images[n], prompts[n], spots[n]) for n, made in one.items()}
         return [_mix(one.get(n), other.get(n), share) for n, share in enumerate(shares)]
+
+    def _sure(self, made: Image, image: Image, prompt: str, spot: Spot) -> Image:
+        """What the evidence part made, in step with ``image`` and as rough."""
+        made = project(made, image)
+        if self.policy.texture and not self.policy.kept(prompt):
+            made = project(continued(made, image, *spot, self.policy.texture), image)
+        return made
 
 
 class _Batch(Adaptive):
@@ -163,7 +190,7 @@ class _Batch(Adaptive):
                 return part.upscale_batch([images[n] for n in numbers], [prompts[n] for n in numbers], [seeds[n] for n in numbers])
             return [part.upscale(images[n], prompts[n], seed=seeds[n]) for n in numbers]
 
-        return self._mixed(images, prompts, run)
+        return self._mixed(images, prompts, run, [self._nowhere(seed) for seed in seeds])
 
 
 class _Field(Adaptive):
@@ -177,7 +204,7 @@ class _Field(Adaptive):
                 return [part.upscale_at(image, prompt, noise=noise, origin=origin) for _ in numbers]
             return [part.upscale(image, prompt, seed=derive(noise.seed, *origin)) for _ in numbers]
 
-        return self._mixed([image], [prompt], run)[0]
+        return self._mixed([image], [prompt], run, [(noise, origin)])[0]
 
 
 class _FieldBatch(_Field, _Batch):

@@ -1,8 +1,7 @@
 """Surfaces to borrow detail from: a shelf of small real textures, found by words, and an endless field grown from one of them.
 
-What is laid in courses (bricks, planks, tiles) keeps its order: the exemplar repeats. The rest is by-example noise (after Heitz and Neyret,
-"High-performance by-example noise", 2018): a lattice of patches covers the plane, each from a random place of the exemplar; neighbours are
-blended so that the variance stays. Any part of the field can be made alone, by coordinates.
+What is laid in courses (bricks, planks, tiles) keeps its order: the exemplar repeats. The rest is by-example noise: patches from random
+places of the exemplar (``lattice.py``). Any part of the field can be made alone, by coordinates.
 
 A zoom meets one surface at several scales. The field is a thing of the world, not of a step: it is shrunk at first, and each step that
 enlarges 4x shows the same places 4x larger, until the exemplar's own pixels are reached and a new one begins inside (``Sight``).
@@ -16,7 +15,6 @@ import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
+from chainzoom.backbones.lattice import Numbers, around, drawn, mixed
 from chainzoom.errors import WeightsError
 from chainzoom.seeds import derive
 from chainzoom.sentences.plain import names_a_surface, surface_words
@@ -39,7 +38,6 @@ _FIRST = 3
 """The octave of the zoom at which a surface is met first: 16x shows it shrunk 16-fold, 64x shrunk 4-fold, 256x as it is."""
 _PLACE = 16
 """Random places are multiples of it, so that they are whole pixels when the field is shrunk up to 16-fold."""
-_SHARPNESS = 3.0
 _GRAIN = 0.1
 """Strength of the grain that lies over a shrunken surface."""
 _KEPT = 8
@@ -244,49 +242,12 @@ def _first_named(prompt: str, materials: Sequence[str]) -> str:
     return min(places, key=lambda name: (places[name], -len(name)), default="")
 
 
-def _mixed(texture: Array, seed: int, rows: NDArray[np.int64], columns: NDArray[np.int64], shrink: int) -> Array:
-    """Every pixel lies in four patches, two along each axis."""
-    lattice = _LATTICE // shrink
-    fade = _fade(lattice)
-    total = np.zeros((len(rows), len(columns)), np.float32)
-    power = np.zeros_like(total)
-    for down in (0, 1):
-        y, v = rows // lattice + down, rows % lattice + (1 - down) * lattice
-        for right in (0, 1):
-            x, u = columns // lattice + right, columns % lattice + (1 - right) * lattice
-            top, left = _places(seed, np.unique(y), np.unique(x), shrink)
-            weight = fade[v][:, None] * fade[u][None]
-            patch = (y - y[0])[:, None], (x - x[0])[None]
-            inside = (top[patch] + v[:, None]) % len(texture), (left[patch] + u[None]) % len(texture)
-            total += weight * texture[inside]
-            power += weight**2
-    return np.asarray(total / np.sqrt(power), np.float32)
+def _mixed(texture: Array, seed: int, rows: Numbers, columns: Numbers, shrink: int) -> Array:
+    def corners(down: Numbers, right: Numbers) -> tuple[Numbers, Numbers]:
+        tops, lefts = drawn(seed, down, right, SIDE // _PLACE)
+        return tops * _PLACE // shrink, lefts * _PLACE // shrink
 
-
-def _places(seed: int, rows: NDArray[np.int64], columns: NDArray[np.int64], shrink: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(rows, columns) tops and lefts of the lattice's patches in the shrunk exemplar."""
-    with np.errstate(over="ignore"):
-        drawn = _scrambled(_scrambled(rows.astype(np.uint64) + np.uint64(seed))[:, None] + columns.astype(np.uint64)[None])
-    choices = np.uint64(SIDE // _PLACE)
-    one, other = ((part % choices).astype(np.int64) * _PLACE // shrink for part in (drawn, drawn // choices))
-    return one, other
-
-
-def _scrambled(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """SplitMix64's output function (Steele, Lea and Flood 2014): a fresh number for every number."""
-    values = values * np.uint64(0x9E3779B97F4A7C15)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(values ^ (values >> np.uint64(31)))
-
-
-@lru_cache
-def _fade(lattice: int) -> Array:
-    """Weights of a patch along one axis: 1 in the middle, 0 at its ends, steep between, and those of neighbours never both small."""
-    at = (np.arange(2 * lattice) + 0.5) / lattice
-    rise = 1 - np.abs(at - 1)
-    powers = rise**_SHARPNESS
-    return np.asarray(powers / (powers + (1 - rise) ** _SHARPNESS), np.float32)
+    return mixed(texture, corners, around, rows, columns, _LATTICE // shrink)
 
 
 def _decoded(content: bytes) -> NDArray[np.int8]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from chainzoom.backbones import pocket_network, runtimes
 from chainzoom.backbones.base import BackboneFacts
+from chainzoom.backbones.continuation import continued
 from chainzoom.backbones.exemplars import Exemplars, Sight
 from chainzoom.backbones.noise import NoiseField
 from chainzoom.backbones.pocket_network import FIELD_GAIN, Array, Network, Shape
@@ -133,7 +134,10 @@ class Pocket:
             number = self._lender(prompt, noise.seed, noise.scale)
             raw = self._raw(image, self._code(embedding, creativity), number, noise, origin)
         # Only the band of ``raw`` that the input cannot hold means anything, so it is not clipped before.
-        return clip(project(raw, image))
+        made = clip(project(raw, image))
+        if Sight.at(noise.scale).generation < 0:  # no surface is lent yet: the photo's own goes on
+            made = project(continued(made, image, noise, origin, self.creativity), image)
+        return made
 
     def _lender(self, prompt: str, seed: int, scale: float) -> int:
         """The exemplar for a prompt. Only words for surfaces count, so that it stays the same when colours and measures change."""

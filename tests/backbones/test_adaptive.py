@@ -13,7 +13,7 @@ from chainzoom.backbones.base import Backbone, BackboneFacts, BatchBackbone, Cho
 from chainzoom.backbones.evidence import REACH, sharpness
 from chainzoom.backbones.interpolation import Bicubic, Lanczos
 from chainzoom.chain import Chain
-from chainzoom.correctors.consistency import project
+from chainzoom.correctors.consistency import consistency_db, project
 from chainzoom.errors import OptionError, PresetError
 from chainzoom.images import Image, clip, resize
 from chainzoom.many import run_many
@@ -23,6 +23,7 @@ from chainzoom.sources import ArraySource
 from chainzoom.weights import Weights
 from chainzoom.windows import FieldBackbone, Index, NoiseField, Planes, Tiling
 
+FLAT = Policy(texture=0)
 TILING = Tiling(core=32, halo=16, ramp=4, cell=8, margin=8)
 
 
@@ -103,8 +104,8 @@ def test_sharpness_is_local_and_bounded_in_reach() -> None:
 
 def test_real_pixels_are_the_evidence_parts_alone_and_deep_ones_the_invention_parts() -> None:
     one, other = parts()
-    both, image = adaptive(one, other), sharp()
-    np.testing.assert_array_equal(both.upscale(image, "fur", seed=3), one.upscale(image))
+    both, image = adaptive(one, other, FLAT), sharp()
+    np.testing.assert_array_equal(both.upscale(image, "fur", seed=3), project(one.upscale(image), image))
     assert not other.calls
     one.calls.clear()
     deep = both.given(0.25)
@@ -137,7 +138,7 @@ def test_the_surface_that_was_lent_is_told_where_it_was_used() -> None:
 def test_each_place_by_its_own_evidence() -> None:
     image = sharp(64, 128)
     image[:, :64] = enlarged(image, 4)[:, :64]
-    both = adaptive(*parts())
+    both = adaptive(*parts(), FLAT)
     made, plain = both.upscale(image), Bicubic().upscale(image)
     lift = (made - plain).mean((0, 2)) / 0.1
     assert lift[: 4 * 44].mean() > 0.7
@@ -163,7 +164,8 @@ def test_facts_are_both_parts() -> None:
     one, other = Part("a", runtime="r1"), Part("b", multiple=6, min_size=16, generative=True, runtime="r2")
     facts = adaptive(one, other, Policy(keep=())).facts
     assert (facts.name, facts.scale, facts.multiple, facts.min_size) == ("adaptive", 4, 6, 16)
-    assert (facts.uses_prompt, facts.stochastic, facts.generative, facts.runtime) == (False, False, True, "r1, r2")
+    assert (facts.uses_prompt, facts.stochastic, facts.generative, facts.runtime) == (False, True, True, "r1, r2")
+    assert not adaptive(one, other, FLAT).facts.stochastic
     assert [weights.name for weights in facts.weights] == ["a", "b"]
     assert adaptive(one, other).facts.uses_prompt  # by the words that keep
     assert adaptive(*parts()).facts.stochastic
@@ -180,6 +182,48 @@ def test_facts_are_both_parts() -> None:
 def test_parts_that_do_not_go_together_are_refused(one: Backbone, other: Backbone, words: str) -> None:
     with pytest.raises(OptionError, match=words):
         adaptive(one, other)
+
+
+@pytest.mark.parametrize("texture", [-0.1, 1.5])
+def test_a_texture_that_makes_no_sense_is_refused(texture: float) -> None:
+    with pytest.raises(OptionError, match="from 0 "):
+        Policy(texture=texture)
+
+
+def test_what_the_evidence_part_makes_shrinks_back_before_anybody_corrects_it() -> None:
+    strays, image = Part("strays", 0.1), sharp()
+    assert consistency_db(strays.upscale(image), image) < 25
+    for policy in (Policy(), FLAT):
+        assert consistency_db(adaptive(strays, parts()[1], policy).upscale(image), image) > 55
+
+
+def test_the_photos_texture_goes_on_where_the_evidence_part_works() -> None:
+    image = sharp()
+    image[:, :32] = image[:, :32].mean((0, 1))
+    rough, flat = (adaptive(*parts(), policy) for policy in (Policy(), FLAT))
+    a, b, plain = rough.upscale(image, seed=1), rough.upscale(image, seed=2), flat.upscale(image)
+    assert np.abs(a - plain)[:, 4 * 44 :].mean() > 0.01 < np.abs(a - b)[:, 4 * 44 :].mean()
+    assert np.abs(a - plain)[:, : 4 * 16].max() < 1e-3
+    assert consistency_db(a, image) > 55
+    assert "the photo's own texture continued over" in rough.choice(image).why
+    assert "texture" not in flat.choice(image).why
+    deep = rough.given(0.25)
+    assert "texture" not in deep.choice(image).why
+    np.testing.assert_array_equal(deep.upscale(image), flat.given(0.25).upscale(image))
+    # What people read gets no grain.
+    np.testing.assert_array_equal(rough.upscale(image, "menu"), flat.upscale(image, "menu"))
+    assert "texture" not in rough.choice(image, "menu").why
+
+
+def test_the_texture_belongs_to_the_place() -> None:
+    both, image = adaptive(*parts()), sharp(64, 128)
+    assert isinstance(both, FieldBackbone)
+    field = NoiseField(5)
+    a = both.upscale_at(image[:, :90], "", noise=field, origin=(10, 20))
+    b = both.upscale_at(image[:, 38:], "", noise=field, origin=(48, 20))
+    np.testing.assert_allclose(a[:, 4 * 63 : 4 * 65], b[:, 4 * 25 : 4 * 27], atol=3e-3)
+    moved = both.upscale_at(image[:, :90], "", noise=field, origin=(12, 20))
+    assert np.abs(moved - a).mean() > 0.005
 
 
 @pytest.mark.parametrize(("full", "none"), [(0.3, 0.3), (0.5, 0.0), (1.5, 0.5)])
@@ -207,8 +251,8 @@ def test_a_batch_is_shared_out() -> None:
     made = both.upscale_batch(images, ["", "", ""], [1, 2, 3])
     assert ("batch", 2) in other.calls
     assert (("", 1)) in one.calls
-    for image, result in zip(images, made, strict=True):
-        np.testing.assert_array_equal(result, both.upscale(image))
+    for image, result, seed in zip(images, made, (1, 2, 3), strict=True):
+        np.testing.assert_array_equal(result, both.upscale(image, seed=seed))
 
 
 def test_checks_and_truncation_are_the_parts() -> None:
@@ -338,6 +382,14 @@ def test_a_preset_names_the_parts() -> None:
     assert not preset.missing()
 
 
+@pytest.mark.parametrize(("options", "texture"), [("", 1.0), ("creativity = 0.4", 0.4), ("creativity = 0.4\ntexture = 0.7", 0.7)])
+def test_creativity_is_for_the_texture_too(options: str, texture: float) -> None:
+    preset = parse_preset(f'[backbone]\nname = "adaptive"\nevidence = "lanczos"\n{options}', "mine", "mine.toml")
+    backbone = preset.build().backbone
+    assert isinstance(backbone, Adaptive)
+    assert backbone.policy.texture == texture
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -358,6 +410,7 @@ def test_parts_are_checked_before_anything_is_built(text: str, words: str) -> No
         ('evidence = "lanczos"\n[backbone.invention]\nname = "bicubic"\nradius = 3', "'bicubic' has no option 'radius'"),
         ('evidence = "lanczos"\ninvention = "bicubic"\nfulll = 1', "'adaptive' has no option 'fulll'; its options: evidence"),
         ('evidence = "lanczos"\ninvention = "bicubic"\nfull = "x"', "full takes a number"),
+        ('evidence = "lanczos"\ninvention = "bicubic"\ntexture = true', "texture takes a number"),
         ('evidence = "lanczos"\ninvention = "bicubic"\nkeep = "sky"', "keep takes a list of words"),
     ],
 )
@@ -378,7 +431,7 @@ def test_with_real_esrgan() -> None:
     from chainzoom.backbones.realesrgan import RealESRGAN
 
     network = RealESRGAN(threads=1)
-    both, image = adaptive(network, Inventor("inventor", 0.1)), sharp(24, 24)
-    np.testing.assert_array_equal(both.upscale(image), network.upscale(image))
+    both, image = adaptive(network, Inventor("inventor", 0.1), FLAT), sharp(24, 24)
+    np.testing.assert_array_equal(both.upscale(image), project(network.upscale(image), image))
     assert both.choice(image).weights == network.facts.weights
     both.check()

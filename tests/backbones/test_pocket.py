@@ -118,6 +118,19 @@ def test_without_creativity_the_seed_and_the_exemplar_are_silent(files: tuple[st
     assert faithful.upscale(picture, "grass", seed=1).tobytes() == faithful.upscale(picture, "grass", seed=2).tobytes()
 
 
+def test_the_photos_texture_goes_on_where_no_surface_is_lent_yet(
+    pocket: Pocket, files: tuple[str, str], picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faithful = Pocket(weights=files[0], exemplars=files[1], threads=1, precision="f32", creativity=0)
+    made = [[one.upscale_at(picture, "rock", noise=NoiseField(1, s), origin=(8, 8)) for s in (4.0, 16.0)] for one in (pocket, faithful)]
+    assert all(consistency_db(image, picture) > 55 for images in made for image in images)
+    monkeypatch.setattr("chainzoom.backbones.pocket.continued", lambda made, *_: made)
+    bare = [[one.upscale_at(picture, "rock", noise=NoiseField(1, s), origin=(8, 8)) for s in (4.0, 16.0)] for one in (pocket, faithful)]
+    assert np.abs(made[0][0] - bare[0][0]).mean() > 0.005
+    assert made[0][1].tobytes() == bare[0][1].tobytes()
+    assert made[1][0].tobytes() == bare[1][0].tobytes()
+
+
 def test_words_that_name_no_surface_invent_less(pocket: Pocket, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = np.full((24, 24, 3), 0.5, np.float32)
     quiet = pocket.upscale(plain, "light blue, smooth")
