@@ -89,10 +89,10 @@ def continued(made: Image, image: Image, noise: NoiseField, origin: tuple[int, i
     if amount <= 0 or not texture.strength.any():
         return made
     size = (made.shape[1], made.shape[0])
-    wanted = np.float32(_GAIN * amount) * np.maximum(resize(texture.strength, size), 0)
+    wanted = np.float32(_GAIN) * np.maximum(resize(texture.strength, size), 0)
     band = _band(made)
     has = np.exp(pooled(np.log(np.sqrt(pooled(band * band, _SMALL)) + np.float32(_FAINT)), 4 * _TYPICAL))
-    missing = np.sqrt(np.maximum(wanted**2 - has**2, 0))
+    missing = np.float32(amount) * np.sqrt(np.maximum(wanted**2 - has**2, 0))
     under = clip(resize(image, size))
     shade = (under + np.float32(_DARKEST)) / ((under @ _LUMA) + np.float32(_DARKEST))[..., None]
     grain = missing * _laid(texture.pattern, made.shape[0] // image.shape[0], noise, origin)

@@ -132,7 +132,7 @@ class Trainer:
         wrong = functional.normalize(words.roll(1, 0) - self.generator.centre, dim=1)
         code = functional.normalize(words - self.generator.centre, dim=1)
         self._rate()
-        fields, sights = draw_fields(self.shelf, self.library.words[batch.sentence], 4 * config.data.side, batch.sights)
+        fields, sights = draw_fields(self.shelf, self.library.words[batch.sentence], batch.image, batch.sights)
         noise = draw_noise(self.generator.shape, fields, batch.creativity)
         image = batch.image.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.mixed):
