@@ -21,10 +21,10 @@ from chainzoom.backbones.pooling import Plane, pooled
 from chainzoom.images import Image, clip, resize
 from chainzoom.seeds import derive
 
-REACH = 13
+REACH = 12
 """Pixels of the photo around a place that decide how strongly its texture is continued."""
-_BAND = 3
-"""What is finer than a mean over so many pixels to each side is texture: periods of up to 8 pixels, two octaves."""
+_BAND = 2
+"""What is finer than a mean over so many pixels to each side is texture: periods of up to 6 pixels."""
 _SPACING, _NEAR = 8, 4
 """Distance of patches in the enlargement, and how far in the photo's pixels their content may come from."""
 _SMALL, _TYPICAL, _SIDES, _WIDE, _OWN = 2, 3, 3, 6, 4
@@ -39,7 +39,7 @@ _FAINT = 1e-3
 """A quarter of a grey level: less is smooth."""
 _STRONG = 20 / 255
 """Contrast above which a texture is continued more weakly: small things rather than grain."""
-_GAIN = 1.6
+_GAIN = 1.5
 """Makes up for what is taken for edges and small things in a texture, by the detail of enlarged real surfaces (docs/pocket.md)."""
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _DARKEST = 0.1

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from chainzoom.backbones.continuation import continued
-from chainzoom.backbones.exemplars import Exemplars
+from chainzoom.backbones.exemplars import Exemplars, Sight
 from chainzoom.backbones.noise import NoiseField
 from chainzoom.backbones.roughness import roughness
 from chainzoom.correctors.consistency import project
@@ -81,6 +81,17 @@ def draw_fields(
         gain = shelf.stronger(sight.exemplar, sight.scale, roughness(pixels(images[k])))
         fields[k] *= resize(gain, (width, height))
     return torch.from_numpy(fields), tuple(found)
+
+
+def small_rough(batch: Batch) -> torch.Tensor:
+    """(B, 1, 4h, 4w): roughness of the inputs of steps in which the surface lent is shrunk more than four times; 0 for all others."""
+    height, width = batch.image.shape[-2:]
+    found = np.zeros((len(batch.image), 1, SCALE * height, SCALE * width), np.float32)
+    for k, sight in enumerate(batch.sights):
+        met = Sight.at(sight.scale)
+        if met.generation >= 0 and met.shrink > 4:
+            found[k, 0] = resize(roughness(pixels(batch.image[k])), (SCALE * width, SCALE * height))
+    return torch.from_numpy(found).clamp_min(0)
 
 
 def pixels(image: torch.Tensor) -> Image:

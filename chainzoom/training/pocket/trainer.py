@@ -19,7 +19,7 @@ from chainzoom.sentences.encoder import SentenceEncoder
 from chainzoom.torch_io import read_pickle
 from chainzoom.training.loop import Guard, Progress
 from chainzoom.training.pocket import colours, export
-from chainzoom.training.pocket.batches import Batch, Made, draw_fields, make_batch
+from chainzoom.training.pocket.batches import Batch, Made, draw_fields, make_batch, small_rough
 from chainzoom.training.pocket.config import Config
 from chainzoom.training.pocket.critics import FeatureCritic, PixelCritic, hinge
 from chainzoom.training.pocket.features import Features, contrast_distance, style_distance
@@ -47,6 +47,8 @@ from chainzoom.training.sr.exports import write_tensors
 STATE = "state.pt"
 _FREE, _FREE_COLOUR = (0.008, 0.3), (0.004, 0.1)
 """What results may differ from their field's shading at no cost, in lightness and in colour: so much, and such a share of its spread."""
+_FREE_ROUGH = 0.5
+"""And such a share of the input's roughness in lightness, place by place, while the surface is too small to be recognised."""
 Say = Callable[[str], None]
 
 
@@ -215,11 +217,11 @@ class Trainer:
             return torch.zeros(())
         share = torch.full((len(made), 3), BORROWED)
         plain = consistent(self.generator.lent(batch.image, share, noise[2][:, :1]), batch.image)
-        spread, gap = band(plain).std((1, 2, 3)), made - plain
+        spread, gap = band(plain).std((1, 2, 3))[:, None, None, None], made - plain
         light = gap.mean(1, keepdim=True)
-        beyond = torch.zeros(len(made))
-        for part, (least, more) in ((light, _FREE), (gap - light, _FREE_COLOUR)):
-            beyond = beyond + functional.relu(part.abs() - (least + more * spread)[:, None, None, None]).mean((1, 2, 3))
+        beyond, own = torch.zeros(len(made)), _FREE_ROUGH * small_rough(batch)
+        for part, (least, more), texture in ((light, _FREE, own), (gap - light, _FREE_COLOUR, torch.zeros(()))):
+            beyond = beyond + functional.relu(part.abs() - (least + more * spread) - texture).mean((1, 2, 3))
         return (beyond * ~batch.pure).sum() / (~batch.pure).sum().clamp_min(1)
 
     @staticmethod

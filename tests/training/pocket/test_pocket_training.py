@@ -21,7 +21,7 @@ from chainzoom.errors import OptionError, OutputError  # noqa: E402
 from chainzoom.evaluation.metrics.texture import NATURAL_RATIO, spectral_ratio  # noqa: E402
 from chainzoom.training.pocket import colours, fur, quiet  # noqa: E402
 from chainzoom.training.pocket.alike import Spreads, _chances, _members, choose  # noqa: E402
-from chainzoom.training.pocket.batches import Made, Sighting, draw_fields, make_batch, pixels  # noqa: E402
+from chainzoom.training.pocket.batches import Made, Sighting, draw_fields, make_batch, pixels, small_rough  # noqa: E402
 from chainzoom.training.pocket.config import Config, Data, Loss, Network, load_config  # noqa: E402
 from chainzoom.training.pocket.cuts import cuts  # noqa: E402
 from chainzoom.training.pocket.features import Features  # noqa: E402
@@ -309,6 +309,24 @@ def test_first_steps_are_kept_with_their_texture(folder: Path, shelf: Path, tmp_
             assert consistency_db(pixels(kept.float() / 255), pixels(rough[k])) > 45
         elif not batch.pure[k]:
             assert difference < 0.003
+
+
+def test_where_the_surface_is_small_a_rough_input_may_be_gone_on_with(folder: Path, shelf: Path, tmp_path: Path) -> None:
+    one = trainer(config(tmp_path / "run", folder, shelf, steps=1, picture_every=0))
+    batch = make_batch(one.library, Made(), np.random.default_rng(0), 4, 24, (0.25, 0.75, 0.0), 0.0)
+    rough = 0.5 + 0.06 * torch.randn(1, 1, 24, 24, generator=torch.Generator().manual_seed(0)).expand(4, 3, -1, -1)
+    sights = tuple(Sighting(0, 5, scale, 0, 0) for scale in (4.0, 16.0, 64.0, 256.0))
+    batch = dataclasses.replace(batch, image=rough, sights=sights)
+    found = small_rough(batch)
+    assert [bool(part.any()) for part in found] == [False, True, False, False]
+    assert found[1].mean() == pytest.approx(float(roughness(pixels(rough[1])).mean()), rel=0.05)
+    noise = draw_noise(one.generator.shape, torch.zeros(4, 96, 96), torch.ones(4))
+    grain = 0.02 * band(torch.randn(4, 1, 96, 96, generator=torch.Generator().manual_seed(1)).expand(-1, 3, -1, -1))
+    costs = []
+    for alone in (1, 2):
+        only = dataclasses.replace(batch, pure=torch.arange(4) != alone)
+        costs.append(float(one._strayed(consistent(spread(rough), rough) + grain, only, noise)))
+    assert costs[0] < 0.3 * costs[1]
 
 
 class Stripes:
