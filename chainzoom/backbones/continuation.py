@@ -21,17 +21,17 @@ from chainzoom.backbones.pooling import Plane, pooled
 from chainzoom.images import Image, clip, resize
 from chainzoom.seeds import derive
 
-REACH = 12
+REACH = 13
 """Pixels of the photo around a place that decide how strongly its texture is continued."""
 _BAND = 2
 """What is finer than a mean over so many pixels to each side is texture: periods of up to 6 pixels."""
 _SPACING, _NEAR = 8, 4
 """Distance of patches in the enlargement, and how far in the photo's pixels their content may come from."""
-_SMALL, _TYPICAL, _SIDES, _WIDE, _OWN = 2, 3, 3, 6, 4
+_SMALL, _TYPICAL, _SIDES, _WIDE, _OWN = 2, 3, 3, 8, 4
 """Reaches: of a small place, of what is typical, of the sides that must be rough, of what counts as even, of a patch's own strength."""
 _LIFT = 1.35
 """Typical over least contrast of an even texture."""
-_EVEN, _STEEP = 0.9, 6
+_EVEN, _STEEP = 0.87, 6
 """Geometric over quadratic mean of the contrast of small places: from here on it is a texture, and how fast below it is not."""
 _EDGE = 2.0
 """Contrast beside the typical from which a small place is an edge and is not shown elsewhere."""

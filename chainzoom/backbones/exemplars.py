@@ -50,12 +50,14 @@ _STRONGEST = 0.13
 """Contrast above which a surface is lent more weakly than it was photographed, as a share of the full range."""
 _ROUGH = 1.6
 """Contrast of a surface for the roughness of the picture that it is lent to, where it would have less by itself."""
-_STRONGER, _FULL = 0.3, 0.1
-"""How much stronger it gets in rough places at most, the more the smaller it is: 2.3 times at 16-fold, 1.5 times at 4-fold; less for a
-surface of less contrast than ``_FULL``, since smooth sand is smooth everywhere.
+_LIFT, _FULL = 3.2, 0.1
+"""How much stronger it gets in rough places at most, at every size, since what began strong must stay so while it grows; less for a
+surface of less contrast than ``_FULL``: smooth sand is smooth everywhere.
 """
-_STRONG = 0.16
+_STRONG = 0.2
 """Contrast up to which it is made stronger."""
+_CALM = 0.012
+"""Roughness that makes nothing stronger: a generator's own grain in a smooth place has as much."""
 _OTHERS = 0.15
 """What it costs a surface that it is something else first."""
 _NEAR = 0.6
@@ -205,8 +207,9 @@ class Exemplars:
         if sight.shrink > 1:
             own = float(np.hypot(own, _GRAIN * whole))
         own = max(own * self._strength(number, sight.shrink), 1e-4)
-        most = min(float(np.power(sight.shrink, _STRONGER * min(1.0, whole / _FULL))), _STRONG / own)
-        return np.asarray(np.clip(_ROUGH / own * rough, 1, max(1.0, most)), np.float32)
+        most = min(float(np.power(_LIFT, min(1.0, whole / _FULL))), _STRONG / own)
+        felt = np.sqrt(np.maximum(rough**2 - _CALM**2, 0))
+        return np.asarray(np.clip(_ROUGH / own * felt, 1, max(1.0, most)), np.float32)
 
     def _strength(self, number: int, shrink: int) -> float:
         if QUIET in self.materials[number]:

@@ -38,6 +38,9 @@ TILE = 160
 UNNAMED = 0.75
 """What is left of the creativity when the words name no surface, only colours and measures: a sky is to stay one."""
 _UNPLACED = 256.0
+_SMALL = 4
+OWN = 0.6
+"""How strongly a picture's own texture goes on while the surface lent is too small to be recognised."""
 MARGIN = 8
 """Input pixels that are mirrored around a picture."""
 
@@ -135,9 +138,8 @@ class Pocket:
             raw = self._raw(image, self._code(embedding, creativity), number, noise, origin)
         # Only the band of ``raw`` that the input cannot hold means anything, so it is not clipped before.
         made = clip(project(raw, image))
-        if Sight.at(noise.scale).generation < 0:  # no surface is lent yet: the photo's own goes on
-            made = project(continued(made, image, noise, origin, self.creativity), image)
-        return made
+        amount = self.creativity * _own_texture(noise.scale)
+        return project(continued(made, image, noise, origin, amount), image) if amount else made
 
     def _lender(self, prompt: str, seed: int, scale: float) -> int:
         """The exemplar for a prompt. Only words for surfaces count, so that it stays the same when colours and measures change."""
@@ -197,3 +199,9 @@ class Pocket:
             found.append(np.ascontiguousarray(np.concatenate([folded, fine])[None] * words[0, -1]))
             start += part
         return found
+
+
+def _own_texture(scale: float) -> float:
+    """How strongly the input's texture is continued at ``scale``: in full where no surface is lent yet, not where one can be recognised."""
+    sight = Sight.at(scale)
+    return 1.0 if sight.generation < 0 else OWN if sight.shrink > _SMALL else 0.0

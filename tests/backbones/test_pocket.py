@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from chainzoom.backbones import exemplars
 from chainzoom.backbones.exemplars import SIDE, Exemplars, Sight
 from chainzoom.backbones.noise import FieldBackbone, NoiseField
-from chainzoom.backbones.pocket import Pocket
+from chainzoom.backbones.pocket import OWN, Pocket
 from chainzoom.backbones.pocket_network import read
 from chainzoom.backbones.roughness import roughness
 from chainzoom.correctors.consistency import consistency_db, shrink
@@ -118,17 +118,29 @@ def test_without_creativity_the_seed_and_the_exemplar_are_silent(files: tuple[st
     assert faithful.upscale(picture, "grass", seed=1).tobytes() == faithful.upscale(picture, "grass", seed=2).tobytes()
 
 
-def test_the_photos_texture_goes_on_where_no_surface_is_lent_yet(
+def test_the_pictures_texture_goes_on_where_no_surface_can_be_recognised_yet(
     pocket: Pocket, files: tuple[str, str], picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     faithful = Pocket(weights=files[0], exemplars=files[1], threads=1, precision="f32", creativity=0)
-    made = [[one.upscale_at(picture, "rock", noise=NoiseField(1, s), origin=(8, 8)) for s in (4.0, 16.0)] for one in (pocket, faithful)]
+
+    def run(one: Pocket) -> list[np.ndarray]:
+        return [one.upscale_at(picture, "rock", noise=NoiseField(1, scale), origin=(8, 8)) for scale in (4.0, 16.0, 64.0, 256.0)]
+
+    made = [run(one) for one in (pocket, faithful)]
     assert all(consistency_db(image, picture) > 55 for images in made for image in images)
-    monkeypatch.setattr("chainzoom.backbones.pocket.continued", lambda made, *_: made)
-    bare = [[one.upscale_at(picture, "rock", noise=NoiseField(1, s), origin=(8, 8)) for s in (4.0, 16.0)] for one in (pocket, faithful)]
-    assert np.abs(made[0][0] - bare[0][0]).mean() > 0.005
-    assert made[0][1].tobytes() == bare[0][1].tobytes()
-    assert made[1][0].tobytes() == bare[1][0].tobytes()
+    amounts = []
+
+    def bare(made: np.ndarray, image: np.ndarray, noise: NoiseField, origin: tuple[int, int], amount: float) -> np.ndarray:
+        amounts.append((noise.scale, amount, origin))
+        return made
+
+    monkeypatch.setattr("chainzoom.backbones.pocket.continued", bare)
+    without = [run(one) for one in (pocket, faithful)]
+    assert amounts == [(4.0, 1.0, (8, 8)), (16.0, OWN, (8, 8))]
+    changes = [float(np.abs(a - b).mean()) for a, b in zip(made[0], without[0], strict=True)]
+    assert changes[0] > 0.003 < changes[1]
+    assert changes[2:] == [0, 0]
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(made[1], without[1], strict=True))
 
 
 def test_words_that_name_no_surface_invent_less(pocket: Pocket, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +168,7 @@ def test_an_output_pixel_sees_no_farther_than_said(files: tuple[str, str], pocke
     code = pocket._code(np.ones(384, np.float32))
     other = picture.copy()
     other[:, 0] = 1 - other[:, 0]
-    a, b = (pocket._raw(image, code, 0, NoiseField(1, 256.0), (0, 0)) for image in (picture, other))
+    a, b = (pocket._raw(image, code, 0, NoiseField(1, 4.0), (0, 0)) for image in (picture, other))
     changed = np.flatnonzero(np.abs(a - b).max((0, 2)) > 0)
     assert changed.max() < 4 * (reach + 1)
     assert changed.max() > 4 * (reach - 3)
@@ -304,8 +316,11 @@ def test_a_surface_is_stronger_where_the_picture_is_rough(pocket: Pocket) -> Non
     shelf, rough = pocket._shelf, roughness(picture)
     gains = [shelf.stronger(1, scale, rough) for scale in (4.0, 16.0, 64.0, 256.0)]
     assert all((gain[:, :48] == 1).all() for gain in gains)
-    assert (gains[0] == gains[3]).all()
-    assert gains[1][:, 80:].min() > gains[2][:, 80:].min() > 1
+    assert (gains[0] == 1).all()
+    assert gains[1][:, 80:].min() > gains[2][:, 80:].min() > 1 <= gains[3][:, 80:].min()
+    assert max(gain.max() for gain in gains) <= exemplars._LIFT
+    # A generator's own grain in a smooth place is no reason.
+    assert (shelf.stronger(1, 16.0, np.full((4, 4), exemplars._CALM, np.float32)) == 1).all()
     own = Pocket(threads=1)
     made = [own.upscale_at(picture, "rock", noise=NoiseField(seed, 16.0), origin=(0, 0)) for seed in (1, 2)]
     spread = (made[0] - made[1]).std(axis=(0, 2)).reshape(8, 64).mean(1)

@@ -17,17 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from chainzoom.backbones.continuation import continued
-from chainzoom.backbones.exemplars import Exemplars, Sight
-from chainzoom.backbones.noise import NoiseField
-from chainzoom.backbones.roughness import roughness
-from chainzoom.correctors.consistency import project
-from chainzoom.images import Image, resize
-from chainzoom.training.pocket.generator import SCALE
+from chainzoom.backbones.exemplars import Exemplars
 from chainzoom.training.pocket.pictures import Library
 from chainzoom.training.pocket.projection import band, shrink, spread
 
-EVIDENCE = 4.0
+_EVIDENCE = 4.0
 """The scale at which pure inputs are met: pixels still tell, no surface is borrowed."""
 _STARTS = (16.0, 16.0, 64.0, 256.0)
 """Scales at which a smooth field is met first."""
@@ -66,43 +60,20 @@ class Batch:
 
 
 def draw_fields(
-    shelf: Exemplars | None, words: NDArray[np.float32], images: torch.Tensor, sights: Sequence[Sighting]
+    shelf: Exemplars | None, words: NDArray[np.float32], side: int, sights: Sequence[Sighting]
 ) -> tuple[torch.Tensor, tuple[Sighting, ...]]:
-    """(B, 4h, 4w): what each sighting meets, as strong as its input of (B, 3, h, w) wants it; and the sightings with exemplars, which
-    (B, 384) words bring up where none is set.
-    """
-    height, width = (SCALE * length for length in images.shape[-2:])
-    fields, found = np.zeros((len(sights), height, width), np.float32), list(sights)
+    """(B, side, side): what each sighting meets; and the sightings with exemplars, which (B, 384) words bring up where none is set."""
+    fields, found = np.zeros((len(sights), side, side), np.float32), list(sights)
     for k, sight in enumerate(sights if shelf else ()):
         assert shelf is not None
         if not 0 <= sight.exemplar < len(shelf.names):
             sight = found[k] = replace(sight, exemplar=shelf.pick(words[k], sight.seed))
-        fields[k] = shelf.seen(sight.exemplar, sight.seed, (sight.x, sight.y, sight.x + width, sight.y + height), sight.scale)
-        gain = shelf.stronger(sight.exemplar, sight.scale, roughness(pixels(images[k])))
-        fields[k] *= resize(gain, (width, height))
+        fields[k] = shelf.seen(sight.exemplar, sight.seed, (sight.x, sight.y, sight.x + side, sight.y + side), sight.scale)
     return torch.from_numpy(fields), tuple(found)
 
 
-def small_rough(batch: Batch) -> torch.Tensor:
-    """(B, 1, 4h, 4w): roughness of the inputs of steps in which the surface lent is shrunk more than four times; 0 for all others."""
-    height, width = batch.image.shape[-2:]
-    found = np.zeros((len(batch.image), 1, SCALE * height, SCALE * width), np.float32)
-    for k, sight in enumerate(batch.sights):
-        met = Sight.at(sight.scale)
-        if met.generation >= 0 and met.shrink > 4:
-            found[k, 0] = resize(roughness(pixels(batch.image[k])), (SCALE * width, SCALE * height))
-    return torch.from_numpy(found).clamp_min(0)
-
-
-def pixels(image: torch.Tensor) -> Image:
-    """(3, h, w) as the package's pictures are, (h, w, 3)."""
-    return np.ascontiguousarray(image.detach().permute(1, 2, 0).numpy(), np.float32)
-
-
 class Made:
-    """The newest pictures that the generator made, to be zoomed into again. Those of first steps go on with their input's texture, as in a
-    zoom (``backbones.continuation``).
-    """
+    """The newest pictures that the generator made, to be zoomed into again."""
 
     def __init__(self, capacity: int = 256, deepest: int = 5) -> None:
         self.capacity, self.deepest = capacity, deepest
@@ -113,10 +84,7 @@ class Made:
         """Keep what was made of a batch; the oldest go. The deepest are not zoomed into further."""
         for k in range(len(pictures)):
             if batch.depth[k] < self.deepest:
-                picture = pictures[k].clamp(0, 1)
-                if sights[k].scale == EVIDENCE:
-                    picture = _textured(picture, batch.image[k], sights[k], float(batch.creativity[k]))
-                self.pictures.append((picture * 255).round().to(torch.uint8))
+                self.pictures.append((pictures[k].clamp(0, 1) * 255).round().to(torch.uint8))
                 self.notes.append((int(batch.sentence[k]), int(batch.number[k]), int(batch.depth[k]) + 1, sights[k]))
         del self.pictures[: -self.capacity], self.notes[: -self.capacity]
 
@@ -147,7 +115,7 @@ def make_batch(
     for k in range(size):
         seed, x, y = (int(value) for value in rng.integers(1 << 20, size=3))
         if k < pure:
-            sights.append(Sighting(-1, seed, EVIDENCE, 16 * x, 16 * y))
+            sights.append(Sighting(-1, seed, _EVIDENCE, 16 * x, 16 * y))
             if rng.random() < faithful:
                 creativity[k] = float(rng.random())
         elif k < size - chained:
@@ -164,13 +132,6 @@ def make_batch(
             real[k] = torch.from_numpy(crop).permute(2, 0, 1).float() / 255
     flags = torch.arange(size)
     return Batch(low, real, texts, numbers, creativity, depth, tuple(sights), flags < pure, flags < size - chained)
-
-
-def _textured(made: torch.Tensor, image: torch.Tensor, sight: Sighting, creativity: float) -> torch.Tensor:
-    """(3, 4h, 4w) made of (3, h, w), with its texture gone on with."""
-    small, field = pixels(image), NoiseField(sight.seed, sight.scale)
-    found = project(continued(pixels(made), small, field, (sight.x // SCALE, sight.y // SCALE), creativity), small)
-    return torch.from_numpy(found).permute(2, 0, 1)
 
 
 def _soft(low: torch.Tensor, bands: torch.Tensor, k: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:

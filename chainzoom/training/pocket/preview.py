@@ -38,7 +38,7 @@ def zoom(
     numbers = [shelf.nearest(said, prompt) if shelf else -1 for said, prompt in zip(words.numpy(), prompts, strict=True)]
     sights: Sequence[Sighting] = [Sighting(number, 5, _FIRST, 4096, 4096) for number in numbers]
     for _ in range(steps):
-        fields, sights = draw_fields(shelf, words.numpy(), image, sights)
+        fields, sights = draw_fields(shelf, words.numpy(), 4 * image.shape[-1], sights)
         noise = draw_noise(generator.shape, fields, amount)
         with torch.autocast("cpu", torch.bfloat16):
             raw = generator(image.contiguous(memory_format=torch.channels_last), words, noise, amount)

@@ -19,7 +19,7 @@ from chainzoom.sentences.encoder import SentenceEncoder
 from chainzoom.torch_io import read_pickle
 from chainzoom.training.loop import Guard, Progress
 from chainzoom.training.pocket import colours, export
-from chainzoom.training.pocket.batches import Batch, Made, draw_fields, make_batch, small_rough
+from chainzoom.training.pocket.batches import Batch, Made, draw_fields, make_batch
 from chainzoom.training.pocket.config import Config
 from chainzoom.training.pocket.critics import FeatureCritic, PixelCritic, hinge
 from chainzoom.training.pocket.features import Features, contrast_distance, style_distance
@@ -47,8 +47,6 @@ from chainzoom.training.sr.exports import write_tensors
 STATE = "state.pt"
 _FREE, _FREE_COLOUR = (0.008, 0.3), (0.004, 0.1)
 """What results may differ from their field's shading at no cost, in lightness and in colour: so much, and such a share of its spread."""
-_FREE_ROUGH = 0.5
-"""And such a share of the input's roughness in lightness, place by place, while the surface is too small to be recognised."""
 Say = Callable[[str], None]
 
 
@@ -134,7 +132,7 @@ class Trainer:
         wrong = functional.normalize(words.roll(1, 0) - self.generator.centre, dim=1)
         code = functional.normalize(words - self.generator.centre, dim=1)
         self._rate()
-        fields, sights = draw_fields(self.shelf, self.library.words[batch.sentence], batch.image, batch.sights)
+        fields, sights = draw_fields(self.shelf, self.library.words[batch.sentence], 4 * config.data.side, batch.sights)
         noise = draw_noise(self.generator.shape, fields, batch.creativity)
         image = batch.image.contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.mixed):
@@ -217,11 +215,11 @@ class Trainer:
             return torch.zeros(())
         share = torch.full((len(made), 3), BORROWED)
         plain = consistent(self.generator.lent(batch.image, share, noise[2][:, :1]), batch.image)
-        spread, gap = band(plain).std((1, 2, 3))[:, None, None, None], made - plain
+        spread, gap = band(plain).std((1, 2, 3)), made - plain
         light = gap.mean(1, keepdim=True)
-        beyond, own = torch.zeros(len(made)), _FREE_ROUGH * small_rough(batch)
-        for part, (least, more), texture in ((light, _FREE, own), (gap - light, _FREE_COLOUR, torch.zeros(()))):
-            beyond = beyond + functional.relu(part.abs() - (least + more * spread) - texture).mean((1, 2, 3))
+        beyond = torch.zeros(len(made))
+        for part, (least, more) in ((light, _FREE), (gap - light, _FREE_COLOUR)):
+            beyond = beyond + functional.relu(part.abs() - (least + more * spread)[:, None, None, None]).mean((1, 2, 3))
         return (beyond * ~batch.pure).sum() / (~batch.pure).sum().clamp_min(1)
 
     @staticmethod
