@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import OpenBLASController, ThreadpoolController
 
 from chainzoom.images import Image, clip, psnr, resize
 
@@ -39,6 +39,7 @@ class _OneThread:
     def __enter__(self) -> None:
         with self._lock:
             if self._inside == 0:
+                _take_over()
                 self._limit = _blas().limit(limits=1, user_api="blas")
             self._inside += 1
 
@@ -46,10 +47,20 @@ class _OneThread:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
+                _take_over()
                 self._limit.restore_original_limits()
+                _take_over()
 
 
 _one_thread = _OneThread()
+
+
+def _take_over() -> None:
+    """From threadpoolctl 3.8 on only the first thread that sets OpenBLAS's limit may change it; here it is whoever enters first and
+    whoever leaves last.
+    """
+    if release := getattr(OpenBLASController, "clear_controlling_thread", None):
+        release(force=True)
 
 
 @lru_cache(maxsize=1)
