@@ -56,14 +56,14 @@ surface of less contrast than ``_FULL``: smooth sand is smooth everywhere.
 """
 _STRONG = 0.2
 """Contrast up to which it is made stronger."""
-_CALM = 0.012
-"""Roughness that makes nothing stronger: a generator's own grain in a smooth place has as much."""
 _OTHERS = 0.15
 """What it costs a surface that it is something else first."""
 _NEAR = 0.6
 """Likeness of words below which a surface is another one."""
 QUIET = "quiet"
 """What is borrowed from where words name no surface."""
+_DRAWN = "drawn"
+"""What the source of a surface begins with that is no photograph (``training.pocket.fur``, ``quiet``)."""
 _CHOICE = 0.06
 """Merit by which a surface must be better than another for the seed to take it e times as often."""
 _WITHIN = {"brick": "concrete", "paving": "rock", "stone wall": "rock", "roof tiles": "concrete", "wicker": "wood"}
@@ -92,6 +92,7 @@ class Exemplars:
         self._chances: Array = np.array([row.get("chance", 1.0) for row in rows], np.float32)
         if not (self._chances > 0).all():
             raise ValueError("an exemplar's chance must be above 0")
+        self._drawn = tuple(str(row.get("source", "")).startswith(_DRAWN) or QUIET in row["materials"] for row in rows)
         self._units, self._pictures = tuple(float(row["unit"]) for row in rows), tuple(pictures)
         self._read: dict[int, NDArray[np.int8]] = {}
         self._kept: dict[tuple[int, int, int], Array] = {}
@@ -198,18 +199,17 @@ class Exemplars:
         """What ``seen`` is to be multiplied by, at least 1, where the picture it is lent to is as ``rough`` as said (``roughness.py``).
 
         The rougher a place, the stronger its surface, up to a limit; so a surface that began strong stays as strong while it grows. One
-        that was drawn for places without a surface stays as it is.
+        that was drawn stays as it is: it is no measure of nature, and a drawn fur is strong enough.
         """
         sight = Sight.at(scale)
-        if sight.generation < 0 or QUIET in self.materials[number]:
+        if sight.generation < 0 or self._drawn[number]:
             return np.ones_like(rough)
         own, whole = self._contrast(number, sight.shrink), self._contrast(number, 1)
         if sight.shrink > 1:
             own = float(np.hypot(own, _GRAIN * whole))
         own = max(own * self._strength(number, sight.shrink), 1e-4)
         most = min(float(np.power(_LIFT, min(1.0, whole / _FULL))), _STRONG / own)
-        felt = np.sqrt(np.maximum(rough**2 - _CALM**2, 0))
-        return np.asarray(np.clip(_ROUGH / own * felt, 1, max(1.0, most)), np.float32)
+        return np.asarray(np.clip(_ROUGH / own * rough, 1, max(1.0, most)), np.float32)
 
     def _strength(self, number: int, shrink: int) -> float:
         if QUIET in self.materials[number]:

@@ -319,8 +319,6 @@ def test_a_surface_is_stronger_where_the_picture_is_rough(pocket: Pocket) -> Non
     assert (gains[0] == 1).all()
     assert gains[1][:, 80:].min() > gains[2][:, 80:].min() > 1 <= gains[3][:, 80:].min()
     assert max(gain.max() for gain in gains) <= exemplars._LIFT
-    # A generator's own grain in a smooth place is no reason.
-    assert (shelf.stronger(1, 16.0, np.full((4, 4), exemplars._CALM, np.float32)) == 1).all()
     own = Pocket(threads=1)
     made = [own.upscale_at(picture, "rock", noise=NoiseField(seed, 16.0), origin=(0, 0)) for seed in (1, 2)]
     spread = (made[0] - made[1]).std(axis=(0, 2)).reshape(8, 64).mean(1)
@@ -336,6 +334,11 @@ def test_a_strong_surface_and_a_quiet_one_stay_as_they_are(tmp_path: Path) -> No
         lent = loud.seen(0, 5, (0, 0, 256, 256), scale).std()
         assert 1 < loud.stronger(0, scale, rough).max() < 1.1 * exemplars._STRONG / lent
     assert (quiet.stronger(0, 16.0, rough) == 1).all()
+    row = {"file": "x.png", "unit": 0.5, "words": [1.0] * 384, "ordered": False, "name": "a", "materials": ["fur"]}
+    for source, same in (("a package", False), ("drawn by chainzoom", True)):
+        fur = Exemplars([row | {"source": source}], [b""])
+        fur._read[0] = (loud._read[0] // 4).astype(np.int8)
+        assert bool((fur.stronger(0, 64.0, rough) == 1).all()) == same
 
 
 def test_the_users_words_count_first(pocket: Pocket) -> None:
