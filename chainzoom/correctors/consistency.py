@@ -23,7 +23,8 @@ CAP_DB = 120.0
 """Figures above this are float32 rounding and are reported as this."""
 
 _SMOOTHNESS = 64.0  # square of the length, in pixels, below which S is smooth
-_ROUNDS = 6
+_ROUNDS, _MOST = 6, 24
+"""Repeats: in every case where the end may not depend on the picture, and at most where it may."""
 _ENOUGH_DB = 60.0
 
 
@@ -101,14 +102,14 @@ def project(image: Image, source: Image, strength: float = 1.0, *, enough_db: fl
     """Move ``image`` (H, W, 3) towards the nearest picture that shrinks to ``source`` (h, w, 3), both in [0, 1].
 
     ``strength`` 0 leaves it, 1 goes all the way; between, the change is scaled. Repeats (needed where [0, 1] clips) end at a consistency of
-    ``enough_db``; out of reach, as windows of a plane set it, the repeats no longer depend on what else the picture shows.
+    ``enough_db``; out of reach, as windows of a plane set it, their number no longer depends on what else the picture shows.
     """
     if strength <= 0:
         return image
     size = (source.shape[1], source.shape[0])
     rows, columns = kernels(image.shape[0], size[1])[1], kernels(image.shape[1], size[0])[1]
     out = image
-    for _ in range(_ROUNDS):
+    for _ in range(_MOST if enough_db <= _ENOUGH_DB else _ROUNDS):
         error = source - shrink(out, size)
         if float(np.mean(error**2, dtype=np.float64)) < 10 ** (-enough_db / 10):
             break

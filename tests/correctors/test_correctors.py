@@ -100,3 +100,11 @@ def test_threads_of_the_arithmetic_are_given_back_after_parallel_use() -> None:
         made = list(pool.map(lambda _: project(start, source), range(12)))
     assert threads() == before
     assert all(np.array_equal(one, alone) for one in made)
+
+
+def test_where_the_range_clips_it_repeats_longer_unless_windows_must_agree() -> None:
+    source = clip(natural(32, 32) * np.float32(2) - np.float32(0.5))
+    harsh = clip(resize(source, (128, 128)) + np.float32(0.5) * np.random.default_rng(0).normal(size=(128, 128, 1)).astype(np.float32))
+    patient, fixed = project(harsh, source), project(harsh, source, enough_db=1000.0)
+    assert consistency_db(patient, source) > consistency_db(fixed, source) + 2
+    assert consistency_db(patient, source) > 45
