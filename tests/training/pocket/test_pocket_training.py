@@ -15,9 +15,11 @@ pytest.importorskip("safetensors")
 
 from chainzoom.backbones.exemplars import SIDE, Exemplars  # noqa: E402
 from chainzoom.backbones.pocket import Pocket  # noqa: E402
+from chainzoom.backbones.roughness import roughness  # noqa: E402
 from chainzoom.correctors.consistency import project  # noqa: E402
 from chainzoom.errors import OptionError, OutputError  # noqa: E402
 from chainzoom.evaluation.metrics.texture import NATURAL_RATIO, spectral_ratio  # noqa: E402
+from chainzoom.images import resize  # noqa: E402
 from chainzoom.training.pocket import colours, fur, quiet  # noqa: E402
 from chainzoom.training.pocket.alike import Spreads, _chances, _members, choose  # noqa: E402
 from chainzoom.training.pocket.batches import Made, Sighting, draw_fields, make_batch  # noqa: E402
@@ -178,8 +180,8 @@ def test_the_export_is_what_the_backbone_computes(tmp_path: Path, folder: Path, 
     embedding = embed(["sand"])[0]
     monkeypatch.setattr("chainzoom.backbones.pocket.MARGIN", 0)
     raw = pocket._raw(image, pocket._code(embedding), 1, NoiseField(3, 256.0), (5, 6))
-    ones = np.ones((80, 96), np.float32)  # at its own size no surface is lent more strongly
-    planes = [torch.from_numpy(plane) for plane in pocket._planes(NoiseField(3, 256.0), 1, pocket._code(embedding), (5, 6, 29, 26), ones)]
+    gain = resize(pocket._shelf.stronger(1, 256.0, roughness(image)), (96, 80))
+    planes = [torch.from_numpy(plane) for plane in pocket._planes(NoiseField(3, 256.0), 1, pocket._code(embedding), (5, 6, 29, 26), gain)]
     halved = Generator(one.average.shape)
     halved.load_state_dict({name: value.half().float() for name, value in one.average.state_dict().items()})
     with torch.no_grad():
