@@ -148,7 +148,10 @@ class Adaptive:
 
     def upscale(self, image: Image, prompt: str = "", *, seed: int = 0) -> Image:
         """(h, w, 3) to (h * scale, w * scale, 3) in [0, 1]; a part without a share is not run."""
-        run: Run = lambda part, numbers: [part.upscale(image, prompt, seed=seed) for _ in numbers]  # noqa: E731
+
+        def run(part: Backbone, numbers: Sequence[int]) -> list[Image]:
+            return [part.upscale(image, prompt, seed=seed) for _ in numbers]
+
         return self._mixed([image], [prompt], run, [self._nowhere(seed)])[0]
 
     def _share(self, image: Image, prompt: str, sharp: Plane | None = None) -> Plane:

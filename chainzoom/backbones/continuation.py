@@ -85,8 +85,7 @@ def continued(made: Image, image: Image, noise: NoiseField, origin: tuple[int, i
     ``noise`` and ``origin`` as for FieldBackbone: the same place gets the same patches in every window. ``amount`` 0 changes nothing, 1
     makes it as rough as the photo. The result no longer shrinks back to ``image`` exactly; whoever asks projects it.
     """
-    texture = Texture.of(image)
-    if amount <= 0 or not texture.strength.any():
+    if amount <= 0 or not (texture := Texture.of(image)).strength.any():
         return made
     size = (made.shape[1], made.shape[0])
     wanted = np.float32(_GAIN) * np.maximum(resize(texture.strength, size), 0)

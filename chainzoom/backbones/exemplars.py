@@ -232,6 +232,11 @@ class Sight:
     generation: int
     shrink: int
 
+    @property
+    def small(self) -> bool:
+        """Whether it is shrunk so far that it cannot be recognised."""
+        return self.shrink > _SMALL
+
     @classmethod
     def at(cls, scale: float) -> Sight:
         """``scale``: pixels made for a photo pixel; between octaves the nearest counts."""

@@ -38,7 +38,6 @@ TILE = 160
 UNNAMED = 0.75
 """What is left of the creativity when the words name no surface, only colours and measures: a sky is to stay one."""
 _UNPLACED = 256.0
-_SMALL = 4
 OWN = 0.6
 """How strongly a picture's own texture goes on while the surface lent is too small to be recognised."""
 MARGIN = 8
@@ -204,4 +203,4 @@ class Pocket:
 def _own_texture(scale: float) -> float:
     """How strongly the input's texture is continued at ``scale``: in full where no surface is lent yet, not where one can be recognised."""
     sight = Sight.at(scale)
-    return 1.0 if sight.generation < 0 else OWN if sight.shrink > _SMALL else 0.0
+    return 1.0 if sight.generation < 0 else OWN if sight.small else 0.0
