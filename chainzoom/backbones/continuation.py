@@ -39,7 +39,7 @@ _FAINT = 1e-3
 """A quarter of a grey level: less is smooth."""
 _STRONG = 20 / 255
 """Contrast above which a texture is continued more weakly: small things rather than grain."""
-_GAIN = 1.5
+_GAIN = 1.62
 """Makes up for what is taken for edges and small things in a texture, by the detail of enlarged real surfaces (docs/pocket.md)."""
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _DARKEST = 0.1
@@ -83,7 +83,8 @@ def continued(made: Image, image: Image, noise: NoiseField, origin: tuple[int, i
     """``made``, an enlargement (H, W, 3) of ``image`` (h, w, 3), with the texture of ``image`` gone on with; in [0, 1].
 
     ``noise`` and ``origin`` as for FieldBackbone: the same place gets the same patches in every window. ``amount`` 0 changes nothing, 1
-    makes it as rough as the photo. The result no longer shrinks back to ``image`` exactly; whoever asks projects it.
+    makes it about as rough as the photo, 2 about twice as rough. The result no longer shrinks back to ``image`` exactly; whoever asks
+    projects it.
     """
     if amount <= 0 or not (texture := Texture.of(image)).strength.any():
         return made

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 from chainzoom.backbones.lattice import Numbers, around, drawn, mixed
+from chainzoom.backbones.pocket_network import shading
 from chainzoom.errors import WeightsError
 from chainzoom.seeds import derive
 from chainzoom.sentences.plain import names_a_surface, surface_words
@@ -48,14 +49,18 @@ _QUIETER = 0.28
 """How much fainter a quiet surface is while it is shrunk at all: 0.46 of it at 16-fold."""
 _STRONGEST = 0.13
 """Contrast above which a surface is lent more weakly than it was photographed, as a share of the full range."""
-_ROUGH = 1.6
-"""Contrast of a surface for the roughness of the picture that it is lent to, where it would have less by itself."""
-_LIFT, _FULL = 3.2, 0.1
-"""How much stronger it gets in rough places at most, at every size, since what began strong must stay so while it grows; less for a
-surface of less contrast than ``_FULL``: smooth sand is smooth everywhere.
+_ROUGH, _RISING = 1.6, 0.16
+"""Contrast of the two octaves that a surface adds, for the roughness of the picture that it is lent to, where it would have less by
+itself; and how much more the more it is shrunk, so that it wins over what the picture shows while there is room for it.
 """
-_STRONG = 0.2
-"""Contrast up to which it is made stronger."""
+_LIFT, _FULL = 3.2, 0.06
+"""How much stronger it gets in rough places at most; less for one of less contrast than ``_FULL``: smooth sand is smooth everywhere."""
+_LOUD, _LEAST_LOUD = 0.12, 0.75
+"""Contrast of those octaves from which a surface is lent no more strongly, and how far one that is louder by itself is weakened."""
+_ROOM, _DARK, _LEAST = 0.5, 0.008, 0.3
+"""The same for the room that a place has towards black or white, whichever is nearer: beyond it there is only clipping."""
+_ADDED = 4
+"""A step enlarges so many times: what is coarser is the input's already."""
 _OTHERS = 0.15
 """What it costs a surface that it is something else first."""
 _NEAR = 0.6
@@ -195,21 +200,25 @@ class Exemplars:
             found = found + _GRAIN * self.field(number, derive(seed, sight.generation, sight.shrink), box)
         return found * np.float32(self._strength(number, sight.shrink))
 
-    def stronger(self, number: int, scale: float, rough: Array) -> Array:
-        """What ``seen`` is to be multiplied by, at least 1, where the picture it is lent to is as ``rough`` as said (``roughness.py``).
+    def stronger(self, number: int, scale: float, rough: Array, light: Array) -> Array:
+        """What ``seen`` is to be multiplied by where the picture it is lent to is as ``rough`` and as ``light`` as said (``roughness.py``).
 
-        The rougher a place, the stronger its surface, up to a limit; so a surface that began strong stays as strong while it grows. One
-        that was drawn stays as it is: it is no measure of nature, and a drawn fur is strong enough.
+        The rougher a place, the stronger its surface, so that every octave has about the contrast of the one before; never so strong that
+        it would be louder than real surfaces are, or that black and white would cut it off. Contrast is that of the two octaves which a
+        step adds, after the network's shading. A surface that was drawn stays as it is: it is no measure of nature, and strong enough.
         """
         sight = Sight.at(scale)
         if sight.generation < 0 or self._drawn[number]:
             return np.ones_like(rough)
-        own, whole = self._contrast(number, sight.shrink), self._contrast(number, 1)
+        own = self._fine(number, sight.shrink)
         if sight.shrink > 1:
-            own = float(np.hypot(own, _GRAIN * whole))
-        own = max(own * self._strength(number, sight.shrink), 1e-4)
-        most = min(float(np.power(_LIFT, min(1.0, whole / _FULL))), _STRONG / own)
-        return np.asarray(np.clip(_ROUGH / own * rough, 1, max(1.0, most)), np.float32)
+            own = float(np.hypot(own, _GRAIN * self._fine(number, 1)))
+        made = max(own * self._strength(number, sight.shrink), 1e-4) * shading(light)
+        most = float(np.power(_LIFT, min(1.0, self._contrast(number, 1) / _FULL)))
+        wanted = np.clip(_ROUGH * float(np.power(sight.shrink, _RISING)) * rough / made, 1, most)
+        loud = np.maximum(_LOUD / made, _LEAST_LOUD)
+        room = np.maximum((_ROOM * np.minimum(light, 1 - light) + _DARK) / made, _LEAST)
+        return np.asarray(np.minimum(wanted, np.minimum(loud, room)), np.float32)
 
     def _strength(self, number: int, shrink: int) -> float:
         if QUIET in self.materials[number]:
@@ -222,6 +231,15 @@ class Exemplars:
         key = (number, shrink)
         if key not in self._contrasts:
             self._contrasts[key] = float(self._ready(number, 0, shrink).std())
+        return self._contrasts[key]
+
+    def _fine(self, number: int, shrink: int) -> float:
+        """Standard deviation of what of a shrunk exemplar its means over ``_ADDED`` pixels do not hold."""
+        key = (number, -shrink)
+        if key not in self._contrasts:
+            texture = self._ready(number, 0, shrink)
+            coarse = texture.reshape(len(texture) // _ADDED, _ADDED, -1, _ADDED).mean((1, 3), keepdims=True)
+            self._contrasts[key] = float(np.sqrt(max(0.0, float(texture.var()) - float(coarse.var()))))
         return self._contrasts[key]
 
 

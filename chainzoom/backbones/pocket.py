@@ -19,7 +19,7 @@ from chainzoom.backbones.continuation import continued
 from chainzoom.backbones.exemplars import Exemplars, Sight
 from chainzoom.backbones.noise import NoiseField
 from chainzoom.backbones.pocket_network import FIELD_GAIN, Array, Network, Shape
-from chainzoom.backbones.roughness import roughness
+from chainzoom.backbones.roughness import lightness, roughness
 from chainzoom.correctors.consistency import project
 from chainzoom.errors import OptionError
 from chainzoom.images import Image, clip, resize
@@ -38,8 +38,12 @@ TILE = 160
 UNNAMED = 0.75
 """What is left of the creativity when the words name no surface, only colours and measures: a sky is to stay one."""
 _UNPLACED = 256.0
-OWN = 0.6
-"""How strongly a picture's own texture goes on while the surface lent is too small to be recognised."""
+FIRST, CONTINUED = 0.45, 1.15
+"""Of the creativity while no surface is lent, since grain that is put into a smooth place is taken for roughness afterwards; and how
+strongly the picture's own texture goes on instead.
+"""
+OWN, LAID = 0.45, 0.2
+"""How strongly it goes on while the surface lent is too small to be recognised; and where that one is laid or woven, and has an order."""
 MARGIN = 8
 """Input pixels that are mirrored around a picture."""
 
@@ -133,11 +137,12 @@ class Pocket:
         with self._lock:
             embedding = self._words.encode(prompt)
             creativity = self.creativity * (1.0 if names_a_surface(prompt) else UNNAMED)
+            creativity *= FIRST if Sight.at(noise.scale).generation < 0 else 1.0
             number = self._lender(prompt, noise.seed, noise.scale)
             raw = self._raw(image, self._code(embedding, creativity), number, noise, origin)
         # Only the band of ``raw`` that the input cannot hold means anything, so it is not clipped before.
         made = clip(project(raw, image))
-        amount = self.creativity * _own_texture(noise.scale)
+        amount = self.creativity * _own_texture(noise.scale, self._shelf.ordered[number])
         return project(continued(made, image, noise, origin, amount), image) if amount else made
 
     def _lender(self, prompt: str, seed: int, scale: float) -> int:
@@ -159,7 +164,7 @@ class Pocket:
         height, width = image.shape[:2]
         # Mirrored edges, because the network's own padding is black and draws a frame.
         wide = np.pad(image, [(MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)], mode="reflect" if min(height, width) > 1 else "edge")
-        gain = self._shelf.stronger(number, noise.scale, roughness(wide))
+        gain = self._shelf.stronger(number, noise.scale, roughness(wide), lightness(wide))
         gain = resize(gain, (SCALE * gain.shape[1], SCALE * gain.shape[0]))
         out = np.empty((height * SCALE, width * SCALE, 3), np.float32)
         for top in range(0, height, TILE):
@@ -200,7 +205,9 @@ class Pocket:
         return found
 
 
-def _own_texture(scale: float) -> float:
-    """How strongly the input's texture is continued at ``scale``: in full where no surface is lent yet, not where one can be recognised."""
+def _own_texture(scale: float, ordered: bool) -> float:
+    """How strongly the input's texture is continued at ``scale``: most where no surface is lent yet, not where one can be recognised."""
     sight = Sight.at(scale)
-    return 1.0 if sight.generation < 0 else OWN if sight.small else 0.0
+    if sight.generation < 0:
+        return CONTINUED
+    return (LAID if ordered else OWN) if sight.small else 0.0

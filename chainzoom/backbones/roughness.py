@@ -1,4 +1,4 @@
-"""How rough a picture is, place by place: where it is rough, the surface that is lent to it is rough too (``pocket.py``).
+"""How rough and how light a picture is, place by place: where it is rough, the surface lent to it is rough too (``exemplars.py``).
 
 Nature looks about as rough at every scale. So what a picture shows at its own scale says how strong the next finer detail is to be.
 """
@@ -12,7 +12,7 @@ from chainzoom.images import Image
 
 REACH = 12
 """Pixels around a place that decide its figure; windows that share so many agree on it."""
-_NEAR, _AROUND = 2, 10
+_NEAR, _AROUND, _SHADE = 2, 10, 4
 _FAINT = 1e-3
 """A quarter of a grey level: what counts as smooth."""
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -28,3 +28,8 @@ def roughness(image: Image) -> Plane:
     level = pooled(plane, _NEAR)
     power = np.maximum(pooled(plane * plane, _NEAR) - level * level, 0)
     return np.asarray(np.exp(pooled(np.log(np.sqrt(power) + np.float32(_FAINT)), _AROUND)), np.float32)
+
+
+def lightness(image: Image) -> Plane:
+    """(H, W, 3) to (H, W): mean luma around each pixel, in [0, 1]."""
+    return np.asarray(np.clip(pooled(np.asarray(image @ _LUMA, np.float32), _SHADE), 0, 1), np.float32)

@@ -13,9 +13,9 @@ from safetensors.numpy import save_file
 from chainzoom.backbones import exemplars
 from chainzoom.backbones.exemplars import SIDE, Exemplars, Sight
 from chainzoom.backbones.noise import FieldBackbone, NoiseField
-from chainzoom.backbones.pocket import OWN, Pocket
-from chainzoom.backbones.pocket_network import read
-from chainzoom.backbones.roughness import roughness
+from chainzoom.backbones.pocket import CONTINUED, FIRST, LAID, OWN, Pocket
+from chainzoom.backbones.pocket_network import read, shading
+from chainzoom.backbones.roughness import lightness, roughness
 from chainzoom.correctors.consistency import consistency_db, shrink
 from chainzoom.errors import OptionError, WeightsError
 from chainzoom.seeds import derive
@@ -136,7 +136,8 @@ def test_the_pictures_texture_goes_on_where_no_surface_can_be_recognised_yet(
 
     monkeypatch.setattr("chainzoom.backbones.pocket.continued", bare)
     without = [run(one) for one in (pocket, faithful)]
-    assert amounts == [(4.0, 1.0, (8, 8)), (16.0, OWN, (8, 8))]
+    ordered = pocket._shelf.ordered[pocket._lender("rock", 1, 16.0)]
+    assert amounts == [(4.0, CONTINUED, (8, 8)), (16.0, LAID if ordered else OWN, (8, 8))]
     changes = [float(np.abs(a - b).mean()) for a, b in zip(made[0], without[0], strict=True)]
     assert changes[0] > 0.003 < changes[1]
     assert changes[2:] == [0, 0]
@@ -297,6 +298,14 @@ def test_a_lender_is_named_where_a_surface_is_lent(pocket: Pocket) -> None:
     assert pocket.lender("old wood", 3, 16.0) == pocket.lender("grey wood, smooth", 3, 256.0) == "n0 (n0)"
 
 
+def test_the_step_that_has_no_surface_invents_less_itself(pocket: Pocket, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    codes, plain = [], pocket._code
+    monkeypatch.setattr(pocket, "_code", lambda embedding, creativity: codes.append(creativity) or plain(embedding, creativity))
+    for scale in (4.0, 16.0):
+        pocket.upscale_at(picture, "rock", noise=NoiseField(1, scale), origin=(0, 0))
+    assert codes == [FIRST, 1.0]
+
+
 def test_a_quiet_surface_is_fainter_while_it_is_small(tmp_path: Path) -> None:
     loud, quiet = (several(tmp_path / f"{name}.zip", {"a": (name,)}) for name in ("wood", "quiet"))
     for found in (loud, quiet):
@@ -313,32 +322,69 @@ def test_a_quiet_surface_is_fainter_while_it_is_small(tmp_path: Path) -> None:
 def test_a_surface_is_stronger_where_the_picture_is_rough(pocket: Pocket) -> None:
     picture = np.full((64, 128, 3), 0.5, np.float32)
     picture[:, 64:] += np.float32(0.08) * np.random.default_rng(5).normal(size=(64, 64, 1)).astype(np.float32)
-    shelf, rough = pocket._shelf, roughness(picture)
-    gains = [shelf.stronger(1, scale, rough) for scale in (4.0, 16.0, 64.0, 256.0)]
-    assert all((gain[:, :48] == 1).all() for gain in gains)
+    shelf, rough, light = pocket._shelf, roughness(picture), lightness(picture)
+    gains = [shelf.stronger(1, scale, rough, light) for scale in (4.0, 16.0, 64.0, 256.0)]
+    assert all((gain[:, :48] <= 1).all() for gain in gains)
     assert (gains[0] == 1).all()
-    assert gains[1][:, 80:].min() > gains[2][:, 80:].min() > 1 <= gains[3][:, 80:].min()
-    assert max(gain.max() for gain in gains) <= exemplars._LIFT
+    assert gains[1][:, 80:].min() > gains[2][:, 80:].min() > gains[3][:, 80:].min()
+    assert gains[1][:, 80:].min() > 1 >= max(gain.max() for gain in gains) / exemplars._LIFT
     own = Pocket(threads=1)
     made = [own.upscale_at(picture, "rock", noise=NoiseField(seed, 16.0), origin=(0, 0)) for seed in (1, 2)]
     spread = (made[0] - made[1]).std(axis=(0, 2)).reshape(8, 64).mean(1)
     assert spread[5:].min() > 1.3 * spread[:3].max()
 
 
-def test_a_strong_surface_and_a_quiet_one_stay_as_they_are(tmp_path: Path) -> None:
-    rough = np.full((4, 4), 0.2, np.float32)
-    loud, quiet = (several(tmp_path / f"{name}.zip", {"a": (name,)}) for name in ("wood", "quiet"))
+def loud_and_quiet(folder: Path) -> tuple[Exemplars, Exemplars]:
+    loud, quiet = (several(folder / f"{name}.zip", {"a": (name,)}) for name in ("wood", "quiet"))
     for found in (loud, quiet):
-        found._read[0] = np.repeat(np.repeat(np.random.default_rng(0).integers(-60, 60, (32, 32)), 16, 0), 16, 1).astype(np.int8)
+        found._read[0] = np.repeat(np.repeat(np.random.default_rng(0).integers(-60, 60, (64, 64)), 8, 0), 8, 1).astype(np.int8)
+    return loud, quiet
+
+
+def finer(plane: np.ndarray) -> float:
+    """Contrast of what the means of 4 x 4 pixels do not hold."""
+    cells = plane.reshape(plane.shape[0] // 4, 4, -1, 4)
+    return float((cells - cells.mean((1, 3), keepdims=True)).std())
+
+
+def test_what_a_surface_adds_is_as_strong_as_the_picture_is_rough_whatever_its_own_contrast(tmp_path: Path) -> None:
+    loud, _ = loud_and_quiet(tmp_path)
+    for unit in (0.1, 0.05):
+        loud._units, loud._kept, loud._contrasts = (unit,), {}, {}
+        for light in (0.3, 0.6):
+            level, rough = np.full((4, 4), light, np.float32), np.full((4, 4), 0.06, np.float32)
+            gain = loud.stronger(0, 64.0, rough, level)[0, 0]
+            lent = finer(loud.seen(0, 5, (0, 0, 512, 512), 64.0)) * float(shading(level)[0, 0])
+            most = exemplars._LIFT ** min(1.0, float(loud.texture(0).std()) / exemplars._FULL)
+            wanted = exemplars._ROUGH * 4**exemplars._RISING * 0.06
+            assert lent * gain == pytest.approx(min(wanted, most * lent), rel=0.1)
+
+
+def test_no_surface_is_louder_than_real_ones_nor_than_there_is_room_for(tmp_path: Path) -> None:
+    loud, _ = loud_and_quiet(tmp_path)
+    rough = np.full((4, 4), 0.3, np.float32)
     for scale in (16.0, 64.0):
-        lent = loud.seen(0, 5, (0, 0, 256, 256), scale).std()
-        assert 1 < loud.stronger(0, scale, rough).max() < 1.1 * exemplars._STRONG / lent
-    assert (quiet.stronger(0, 16.0, rough) == 1).all()
+        lent = finer(loud.seen(0, 5, (0, 0, 512, 512), scale))
+        strengths = []
+        for light in (0.02, 0.1, 0.5, 0.98):
+            level = np.full((4, 4), light, np.float32)
+            made = lent * float(shading(level)[0, 0])
+            gain = float(loud.stronger(0, scale, rough, level).max())
+            strengths.append(made * gain)
+            assert gain == pytest.approx(exemplars._LEAST) or made * gain < 1.1 * (0.5 * min(light, 1 - light) + 0.008)
+            assert gain == pytest.approx(exemplars._LEAST_LOUD) or made * gain < 1.1 * exemplars._LOUD
+        assert strengths[0] < 0.5 * strengths[2]
+
+
+def test_a_quiet_surface_and_a_drawn_one_stay_as_they_are(tmp_path: Path) -> None:
+    rough, light = np.full((4, 4), 0.2, np.float32), np.full((4, 4), 0.5, np.float32)
+    loud, quiet = loud_and_quiet(tmp_path)
+    assert (quiet.stronger(0, 16.0, rough, light) == 1).all()
     row = {"file": "x.png", "unit": 0.5, "words": [1.0] * 384, "ordered": False, "name": "a", "materials": ["fur"]}
     for source, same in (("a package", False), ("drawn by chainzoom", True)):
         fur = Exemplars([row | {"source": source}], [b""])
         fur._read[0] = (loud._read[0] // 4).astype(np.int8)
-        assert bool((fur.stronger(0, 64.0, rough) == 1).all()) == same
+        assert bool((fur.stronger(0, 64.0, rough, light) == 1).all()) == same
 
 
 def test_the_users_words_count_first(pocket: Pocket) -> None:
