@@ -101,7 +101,7 @@ class Exemplars:
         self._units, self._pictures = tuple(float(row["unit"]) for row in rows), tuple(pictures)
         self._read: dict[int, NDArray[np.int8]] = {}
         self._kept: dict[tuple[int, int, int], Array] = {}
-        self._contrasts: dict[tuple[int, int], float] = {}
+        self._contrasts: dict[tuple[int, int], tuple[float, float]] = {}
 
     @classmethod
     def read(cls, path: Path) -> Exemplars:
@@ -210,11 +210,12 @@ class Exemplars:
         sight = Sight.at(scale)
         if sight.generation < 0 or self._drawn[number]:
             return np.ones_like(rough)
-        own = self._fine(number, sight.shrink)
+        whole, grain = self._contrast(number, 1)
+        own = self._contrast(number, sight.shrink)[1]
         if sight.shrink > 1:
-            own = float(np.hypot(own, _GRAIN * self._fine(number, 1)))
+            own = float(np.hypot(own, _GRAIN * grain))
         made = max(own * self._strength(number, sight.shrink), 1e-4) * shading(light)
-        most = float(np.power(_LIFT, min(1.0, self._contrast(number, 1) / _FULL)))
+        most = float(np.power(_LIFT, min(1.0, whole / _FULL)))
         wanted = np.clip(_ROUGH * float(np.power(sight.shrink, _RISING)) * rough / made, 1, most)
         loud = np.maximum(_LOUD / made, _LEAST_LOUD)
         room = np.maximum((_ROOM * np.minimum(light, 1 - light) + _DARK) / made, _LEAST)
@@ -223,23 +224,16 @@ class Exemplars:
     def _strength(self, number: int, shrink: int) -> float:
         if QUIET in self.materials[number]:
             return float(np.power(shrink, -_QUIETER))
-        fitting = min(1.0, _STRONGEST / max(self._contrast(number, 1), 1e-6))
+        fitting = min(1.0, _STRONGEST / max(self._contrast(number, 1)[0], 1e-6))
         return fitting * min(1.0, float(np.power(_SMALL / shrink, _RISE)))
 
-    def _contrast(self, number: int, shrink: int) -> float:
-        """Standard deviation of a shrunk exemplar."""
+    def _contrast(self, number: int, shrink: int) -> tuple[float, float]:
+        """Standard deviation of a shrunk exemplar, and of what of it its means over ``_ADDED`` pixels do not hold."""
         key = (number, shrink)
         if key not in self._contrasts:
-            self._contrasts[key] = float(self._ready(number, 0, shrink).std())
-        return self._contrasts[key]
-
-    def _fine(self, number: int, shrink: int) -> float:
-        """Standard deviation of what of a shrunk exemplar its means over ``_ADDED`` pixels do not hold."""
-        key = (number, -shrink)
-        if key not in self._contrasts:
             texture = self._ready(number, 0, shrink)
-            coarse = texture.reshape(len(texture) // _ADDED, _ADDED, -1, _ADDED).mean((1, 3), keepdims=True)
-            self._contrasts[key] = float(np.sqrt(max(0.0, float(texture.var()) - float(coarse.var()))))
+            cells = texture.reshape(len(texture) // _ADDED, _ADDED, -1, _ADDED)
+            self._contrasts[key] = float(texture.std()), float((cells - cells.mean((1, 3), keepdims=True)).std())
         return self._contrasts[key]
 
 

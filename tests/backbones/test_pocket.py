@@ -14,7 +14,7 @@ from chainzoom.backbones import exemplars
 from chainzoom.backbones.exemplars import SIDE, Exemplars, Sight
 from chainzoom.backbones.noise import FieldBackbone, NoiseField
 from chainzoom.backbones.pocket import CONTINUED, FIRST, LAID, OWN, Pocket
-from chainzoom.backbones.pocket_network import read, shading
+from chainzoom.backbones.pocket_network import FIELD_GAIN, SHARE, load, read, shading
 from chainzoom.backbones.roughness import lightness, roughness
 from chainzoom.correctors.consistency import consistency_db, shrink
 from chainzoom.errors import OptionError, WeightsError
@@ -324,10 +324,14 @@ def test_a_surface_is_stronger_where_the_picture_is_rough(pocket: Pocket) -> Non
     picture[:, 64:] += np.float32(0.08) * np.random.default_rng(5).normal(size=(64, 64, 1)).astype(np.float32)
     shelf, rough, light = pocket._shelf, roughness(picture), lightness(picture)
     gains = [shelf.stronger(1, scale, rough, light) for scale in (4.0, 16.0, 64.0, 256.0)]
-    assert all((gain[:, :48] <= 1).all() for gain in gains)
+    assert all((gain[:, :48] == 1).all() for gain in gains[:3])
     assert (gains[0] == 1).all()
-    assert gains[1][:, 80:].min() > gains[2][:, 80:].min() > gains[3][:, 80:].min()
-    assert gains[1][:, 80:].min() > 1 >= max(gain.max() for gain in gains) / exemplars._LIFT
+    assert gains[1][:, 80:].min() > gains[2][:, 80:].min() > 1
+    assert max(gain.max() for gain in gains) <= exemplars._LIFT
+    # As it is, at 256x, this one is louder than real surfaces: it is weakened, and as far as that and no farther.
+    loud = shelf._contrast(1, 1)[1] * shelf._strength(1, 1) * shading(light[:, :48])
+    np.testing.assert_allclose(gains[3][:, :48], exemplars._LOUD / loud, rtol=1e-5)
+    assert (gains[3] >= exemplars._LEAST_LOUD).all()
     own = Pocket(threads=1)
     made = [own.upscale_at(picture, "rock", noise=NoiseField(seed, 16.0), origin=(0, 0)) for seed in (1, 2)]
     spread = (made[0] - made[1]).std(axis=(0, 2)).reshape(8, 64).mean(1)
@@ -358,6 +362,19 @@ def test_what_a_surface_adds_is_as_strong_as_the_picture_is_rough_whatever_its_o
             most = exemplars._LIFT ** min(1.0, float(loud.texture(0).std()) / exemplars._FULL)
             wanted = exemplars._ROUGH * 4**exemplars._RISING * 0.06
             assert lent * gain == pytest.approx(min(wanted, most * lent), rel=0.1)
+
+
+def test_the_shading_that_is_reckoned_with_is_the_networks(tmp_path: Path) -> None:
+    file = weights(tmp_path / "pocket.safetensors")
+    shape, tensors = read(file)
+    silent = ("leave.weight", "leave.bias", "borrow.weight")
+    tensors |= {name: np.zeros_like(tensors[name]) for name in silent} | {"borrow.bias": np.full(3, SHARE, np.float32)}
+    network = load(shape, tensors, "f32", 1)
+    for light in (0.0, 0.2, 0.5, 0.8, 1.0):
+        planes = [np.zeros((1, count, 8 << level, 8 << level), np.float32) for level, count in enumerate(shape.planes)]
+        planes[2][:, 0] = 0.25 * FIELD_GAIN
+        lent = network([np.full((1, 3, 8, 8), light, np.float32), np.zeros((1, shape.words + 1), np.float32), *planes])
+        np.testing.assert_allclose(lent, 0.25 * shading(np.float32(light)), rtol=1e-4)
 
 
 def test_no_surface_is_louder_than_real_ones_nor_than_there_is_room_for(tmp_path: Path) -> None:
