@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from chainzoom.backbones.base import BackboneFacts
 from chainzoom.images import Image, clip, from_uint, resize
 from chainzoom.prompters.base import Prompt, View
 from chainzoom.weights import Weights
+
+# A background job is started with Ctrl-C ignored, and so is what the tests start and stop by it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 GOLDEN = Path(__file__).parent / "golden"
 
