@@ -1,7 +1,7 @@
 """Surfaces to borrow detail from: a shelf of small real textures, found by words, and an endless field grown from one of them.
 
-What is laid in courses (bricks, planks, tiles) keeps its order: the exemplar repeats. The rest is by-example noise: patches from random
-places of the exemplar (``lattice.py``). Any part of the field can be made alone, by coordinates.
+What is laid in courses (bricks, planks, tiles) keeps its order (``courses.py``). The rest is by-example noise: patches from random places of
+the exemplar (``lattice.py``). Any part of the field can be made alone, by coordinates.
 
 A zoom meets one surface at several scales. The field is a thing of the world, not of a step: it is shrunk at first, and each step that
 enlarges 4x shows the same places 4x larger, until the exemplar's own pixels are reached and a new one begins inside (``Sight``).
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
+from chainzoom.backbones.courses import Courses
 from chainzoom.backbones.lattice import Numbers, around, drawn, mixed
 from chainzoom.backbones.pocket_network import shading
 from chainzoom.errors import WeightsError
@@ -41,7 +42,7 @@ _PLACE = 16
 """Random places are multiples of it, so that they are whole pixels when the field is shrunk up to 16-fold."""
 _GRAIN = 0.1
 """Strength of the grain that lies over a shrunken surface."""
-_KEPT = 8
+_KEPT, _KEPT_PLANES = 8, 2
 _SMALL = 4
 _RISE = 0.25
 """How much fainter a surface is while it is shrunk more than so often and nothing of it can be recognised: 0.7 of it at 16-fold."""
@@ -101,6 +102,7 @@ class Exemplars:
         self._units, self._pictures = tuple(float(row["unit"]) for row in rows), tuple(pictures)
         self._read: dict[int, NDArray[np.int8]] = {}
         self._kept: dict[tuple[int, int, int], Array] = {}
+        self._planes: dict[tuple[int, int], Courses] = {}
         self._contrasts: dict[tuple[int, int], tuple[float, float]] = {}
 
     @classmethod
@@ -168,12 +170,20 @@ class Exemplars:
 
         ``shrink`` is a power of two up to 32: the same field so many times smaller.
         """
-        texture = self._ready(number, derive(seed, "orientation") % 4, shrink)
+        turn = derive(seed, "orientation") % 4
         columns, rows = np.arange(box[0], box[2]), np.arange(box[1], box[3])
         if self.ordered[number]:
-            x, y = (derive(seed, axis) % (SIDE // _PLACE) * _PLACE // shrink for axis in "xy")
-            return np.asarray(texture[np.ix_((rows + y) % len(texture), (columns + x) % len(texture))])
-        return _mixed(texture, seed, rows, columns, shrink)
+            return self._laid(number, turn).part(derive(seed, "courses"), rows, columns, shrink)
+        return _mixed(self._ready(number, turn, shrink), seed, rows, columns, shrink)
+
+    def _laid(self, number: int, turn: int) -> Courses:
+        """The plane of an exemplar whose order is kept; the last few are kept."""
+        key = (number, turn)
+        if key not in self._planes:
+            while len(self._planes) >= _KEPT_PLANES:
+                del self._planes[next(iter(self._planes))]
+            self._planes[key] = Courses(self._ready(number, turn, 1))
+        return self._planes[key]
 
     def _ready(self, number: int, turn: int, shrink: int) -> Array:
         """An exemplar mirrored along one axis, the other, both or none, and shrunk; the last few are kept."""
@@ -267,7 +277,7 @@ def _mixed(texture: Array, seed: int, rows: Numbers, columns: Numbers, shrink: i
         tops, lefts = drawn(seed, down, right, SIDE // _PLACE)
         return tops * _PLACE // shrink, lefts * _PLACE // shrink
 
-    return mixed(texture, corners, around, rows, columns, _LATTICE // shrink)
+    return mixed(texture, corners, around, rows, columns, _LATTICE // shrink, bent=True)
 
 
 def _decoded(content: bytes) -> NDArray[np.int8]:

@@ -5,7 +5,6 @@ blended so that the variance stays (after Heitz and Neyret, "High-performance by
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,24 +16,32 @@ Corners = Callable[[Numbers, Numbers], tuple[Numbers, Numbers]]
 Fold = Callable[[Numbers, int], Numbers]
 """Any whole number, and a length, to a place inside."""
 
-_SHARPNESS = 3.0
+_WINDING = 0.33
 
 
-def mixed(source: Array, corners: Corners, fold: Fold, rows: Numbers, columns: Numbers, spacing: int) -> Array:
-    """Pixels (rows, columns) of the plane; patches are ``2 * spacing`` pixels square, and every pixel lies in four, two along each axis."""
-    fade = _fade(spacing)
+def mixed(source: Array, corners: Corners, fold: Fold, rows: Numbers, columns: Numbers, spacing: int, bent: bool = False) -> Array:
+    """Pixels (rows, columns) of the plane; patches are about ``2 * spacing`` pixels square, and every pixel lies in four, two along each
+    axis. ``bent``: the lattice's lines wind, so that they are no grid where many are seen; what the patches show is not bent.
+    """
+    y, x = (rows[:, None] + 0.5) / spacing, (columns[None] + 0.5) / spacing
+    if bent:
+        y, x = _wound(y, x)
+    i, j = np.floor(y).astype(np.int64), np.floor(x).astype(np.int64)
+    tops, lefts = corners(np.arange(i.min(), i.max() + 2), np.arange(j.min(), j.max() + 2))
+    rise, run = _weights(y - i), _weights(x - j)
     total = np.zeros((len(rows), len(columns)), np.float32)
     power = np.zeros_like(total)
+    width = tops.shape[1]
+    first = (i - i.min()) * width + (j - j.min())
     for down in (0, 1):
-        y, v = rows // spacing + down, rows % spacing + (1 - down) * spacing
+        top = rows[:, None] - spacing * (i + down - 1)
         for right in (0, 1):
-            x, u = columns // spacing + right, columns % spacing + (1 - right) * spacing
-            top, left = corners(np.unique(y), np.unique(x))
-            weight = fade[v][:, None] * fade[u][None]
-            patch = (y - y[0])[:, None], (x - x[0])[None]
-            inside = fold(top[patch] + v[:, None], source.shape[0]), fold(left[patch] + u[None], source.shape[1])
-            total += weight * source[inside]
-            power += weight**2
+            left = columns[None] - spacing * (j + right - 1)
+            patch = first + (down * width + right)
+            inside = fold(tops.take(patch) + top, source.shape[0]), fold(lefts.take(patch) + left, source.shape[1])
+            weight = rise[down] * run[right]
+            total += weight * source.take(inside[0] * source.shape[1] + inside[1])
+            power += weight * weight
     return np.asarray(total / np.sqrt(power), np.float32)
 
 
@@ -65,10 +72,23 @@ def _scrambled(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return np.asarray(values ^ (values >> np.uint64(31)))
 
 
-@lru_cache
-def _fade(spacing: int) -> Array:
-    """Weights of a patch along one axis: 1 in the middle, 0 at its ends, steep between, and those of neighbours never both small."""
-    at = (np.arange(2 * spacing) + 0.5) / spacing
-    rise = 1 - np.abs(at - 1)
-    powers = rise**_SHARPNESS
-    return np.asarray(powers / (powers + (1 - rise) ** _SHARPNESS), np.float32)
+def _weights(share: NDArray[np.float64]) -> tuple[Array, Array]:
+    """Weights along one axis of the patch before a place and of the one after it, by the share of the way between their middles: 1 in the
+    middle, 0 at its ends, steep between, and never both small.
+    """
+    after = share.astype(np.float32)
+    before = np.float32(1) - after
+    after, before = after * after * after, before * before * before
+    total = after + before
+    return np.asarray(before / total), np.asarray(after / total)
+
+
+def _wound(y: NDArray[np.float64], x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Places moved by up to half a patch's distance, slowly enough that every patch stays in one piece."""
+
+    def wave(a: float, b: float, phase: float) -> NDArray[np.float64]:
+        return np.asarray((np.exp(2j * np.pi * a * y + 1j * phase) * np.exp(2j * np.pi * b * x)).imag)
+
+    down = wave(0.07, 0.31, 0.0) + 0.6 * wave(-0.11, 0.13, 1.0)
+    right = wave(0.31, 0.07, 2.0) + 0.6 * wave(0.13, -0.11, 3.0)
+    return y + _WINDING * down, x + _WINDING * right

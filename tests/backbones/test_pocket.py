@@ -202,11 +202,13 @@ def test_a_field_is_the_same_in_parts(files: tuple[str, str], number: int, shrin
         assert 0.85 < whole.std() / found.texture(number).std() < 1.15
 
 
-def test_an_ordered_field_repeats_and_a_mixed_one_does_not(files: tuple[str, str]) -> None:
+def test_an_ordered_field_is_laid_and_another_one_mixed(files: tuple[str, str]) -> None:
     found = Exemplars.read(Path(files[1]))
-    for number, same in ((0, True), (1, False)):
+    for number in (0, 1):
         wide = found.field(number, 5, (0, 0, 2 * SIDE, 64))
-        assert np.array_equal(wide[:, :SIDE], wide[:, SIDE:]) == same
+        assert np.abs(wide[:, :SIDE] - wide[:, SIDE:]).mean() > 0.005  # neither is repeated as it is
+        # What is laid shows the exemplar's own values, what is mixed weighted means of four places.
+        assert (np.isin(wide, found.texture(number)).mean() > 0.8) == found.ordered[number]
 
 
 @pytest.mark.parametrize("number", [0, 1])
@@ -216,7 +218,7 @@ def test_a_zoom_meets_the_same_surface_four_times_larger(files: tuple[str, str],
         near = found.field(number, 5, (160, -320, 480, 320), less)
         far = found.field(number, 5, (40, -80, 120, 80), 4 * less)
         shrunk = near.reshape(160, 4, 80, 4).mean((1, 3))
-        assert np.corrcoef(shrunk.ravel(), far.ravel())[0, 1] > (0.999 if number == 0 else 0.97)
+        assert np.corrcoef(shrunk.ravel(), far.ravel())[0, 1] > 0.97
 
 
 def test_a_surface_is_met_small_then_as_it_is_and_then_another_begins(files: tuple[str, str]) -> None:
