@@ -1,7 +1,7 @@
 """Surfaces to borrow detail from: a shelf of small real textures, found by words, and an endless field grown from one of them.
 
-What is laid in courses (bricks, planks, tiles) keeps its order (``courses.py``). The rest is by-example noise: patches from random places of
-the exemplar (``lattice.py``). Any part of the field can be made alone, by coordinates.
+What is laid in courses (bricks, planks, tiles) keeps its order (``courses.py``). The rest is by-example noise: patches from random places
+of the exemplar (``lattice.py``). Any part of the field can be made alone, by coordinates.
 
 A zoom meets one surface at several scales. The field is a thing of the world, not of a step: it is shrunk at first, and each step that
 enlarges 4x shows the same places 4x larger, until the exemplar's own pixels are reached and a new one begins inside (``Sight``).
