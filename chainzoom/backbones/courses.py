@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from chainzoom.backbones.lattice import Numbers, drawn
 
 Array = NDArray[np.float32]
+Costs = NDArray[np.float16]
 
 PIECE = 256
 """Side of a square in the texture's pixels."""
@@ -57,11 +58,12 @@ class _Cut(NamedTuple):
     white: tuple[int, int]
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Courses:
     """``texture`` (S, S), S a multiple of ``2 * PIECE``, continues on its other side. Not safe to share between threads."""
 
     texture: Array
+    _costs: dict[tuple[int, int, int], Costs] = field(default_factory=dict)
     _fits: dict[tuple[int, ...], tuple[int, int]] = field(default_factory=dict)
     _paths: dict[_Cut, NDArray[np.int16]] = field(default_factory=dict)
 
@@ -70,7 +72,7 @@ class Courses:
         self._small = self.texture.reshape(side, _COARSE, side, _COARSE).mean((1, 3), dtype=np.float32)
         self._spectrum = np.fft.rfft2(self._small)
         self.moves = self._best_moves()
-        self._costs = np.stack([[self._cost(odd, side) for side in _SIDES] for odd in (0, 1)])
+        self._squares = np.fft.rfft2(self._small**2)
         self._blurred: dict[int, Array] = {}
 
     def part(self, seed: int, rows: Numbers, columns: Numbers, shrink: int = 1) -> Array:
@@ -122,18 +124,17 @@ class Courses:
             likeness[np.roll(near, found[-1], (0, 1))] = -np.inf
         return np.array(found, np.int64)
 
-    def _cost(self, odd: int, side: _Side) -> Array:
-        """(_MOVES, S, S): how badly each move of a white piece fits each move of the black one at a side, but for a constant."""
-        band = np.zeros_like(self._small)
-        rows, columns = self._along(odd, side, np.arange(_EDGE), np.arange(-_REACH, _REACH))
-        band[np.ix_(rows, columns)] = 1
-
-        def likeness(seen: Array, spectrum: NDArray[np.complex128]) -> NDArray[np.float64]:
-            return np.asarray(np.fft.irfft2(np.conj(np.fft.rfft2(seen)) * spectrum, self._small.shape))
-
-        power = likeness(band, np.fft.rfft2(self._small**2))
-        moved = np.stack([np.roll(self._small, (-down, -right), (0, 1)) for down, right in self.moves])
-        return (power - 2 * likeness(band * moved, self._spectrum)).astype(np.float16)
+    def _cost(self, odd: int, side: int, move: int) -> Costs:
+        """(S, S): how badly each move of a white piece fits one of the black one at a side, but for what all have in common."""
+        key = (odd, side, move)
+        if key not in self._costs:
+            band = np.zeros_like(self._small)
+            rows, columns = self._along(odd, _SIDES[side], np.arange(_EDGE), np.arange(-_REACH, _REACH))
+            band[np.ix_(rows, columns)] = 1
+            moved = np.roll(self._small, -self.moves[move], (0, 1))
+            spectrum = np.conj(np.fft.rfft2(band)) * self._squares - 2 * np.conj(np.fft.rfft2(band * moved)) * self._spectrum
+            self._costs[key] = np.fft.irfft2(spectrum, self._small.shape).astype(np.float16)
+        return self._costs[key]
 
     def _along(self, odd: int, side: _Side, along: Numbers, across: Numbers) -> tuple[Numbers, Numbers]:
         """Rows and columns in the smaller texture of a white square's side; the square is in an odd row, or in an odd column."""
@@ -148,8 +149,8 @@ class Courses:
         """The move of a white piece for the numbers of the moves around it, in the order of _SIDES."""
         key = (odd, *around)
         if key not in self._fits:
-            total = self._costs[odd, np.arange(4), around].sum(0, dtype=np.float32)
-            at = int(np.argmin(total))
+            costs = [self._cost(odd, side, move) for side, move in enumerate(around)]
+            at = int(np.argmin(np.sum(costs, axis=0, dtype=np.float32)))
             self._fits[key] = at // len(self._small), at % len(self._small)
         return self._fits[key]
 

@@ -174,7 +174,9 @@ class Exemplars:
         columns, rows = np.arange(box[0], box[2]), np.arange(box[1], box[3])
         if self.ordered[number]:
             return self._laid(number, turn).part(derive(seed, "courses"), rows, columns, shrink)
-        return _mixed(self._ready(number, turn, shrink), seed, rows, columns, shrink)
+        # Quiet surfaces are noise as they are: mixing leaves no lattice in them.
+        bent = QUIET not in self.materials[number]
+        return _mixed(self._ready(number, turn, shrink), seed, rows, columns, shrink, bent)
 
     def _laid(self, number: int, turn: int) -> Courses:
         """The plane of an exemplar whose order is kept; the last few are kept."""
@@ -272,12 +274,12 @@ def _first_named(prompt: str, materials: Sequence[str]) -> str:
     return min(places, key=lambda name: (places[name], -len(name)), default="")
 
 
-def _mixed(texture: Array, seed: int, rows: Numbers, columns: Numbers, shrink: int) -> Array:
+def _mixed(texture: Array, seed: int, rows: Numbers, columns: Numbers, shrink: int, bent: bool) -> Array:
     def corners(down: Numbers, right: Numbers) -> tuple[Numbers, Numbers]:
         tops, lefts = drawn(seed, down, right, SIDE // _PLACE)
         return tops * _PLACE // shrink, lefts * _PLACE // shrink
 
-    return mixed(texture, corners, around, rows, columns, _LATTICE // shrink, bent=True)
+    return mixed(texture, corners, around, rows, columns, _LATTICE // shrink, bent)
 
 
 def _decoded(content: bytes) -> NDArray[np.int8]:

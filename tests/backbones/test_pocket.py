@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 
 from chainzoom.backbones import exemplars
 from chainzoom.backbones.exemplars import SIDE, Exemplars, Sight
+from chainzoom.backbones.lattice import around, drawn, mixed
 from chainzoom.backbones.noise import FieldBackbone, NoiseField
 from chainzoom.backbones.pocket import CONTINUED, FIRST, LAID, OWN, Pocket
 from chainzoom.backbones.pocket_network import FIELD_GAIN, SHARE, load, read, shading
@@ -285,6 +286,23 @@ def test_the_quiet_surface_is_for_words_that_name_none(tmp_path: Path) -> None:
     words = np.full(384, 384**-0.5, np.float32)
     for prompt, name in (("light blue, smooth", "soft"), ("a quiet house of wood", "plank"), ("wood, quiet", "plank")):
         assert {found.names[found.nearest(words, prompt, seed)] for seed in range(20)} == {name}
+
+
+def test_only_what_is_no_noise_needs_a_lattice_that_winds(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(-60, 60, (SIDE, SIDE)).astype(np.int8)
+    planes = []
+    for name in ("rock", "quiet"):
+        found = several(tmp_path / f"{name}.zip", {"a": (name,)})
+        found._read[0] = noise
+        planes.append(found.field(0, 5, (0, 0, 256, 256), 16))
+    straight = mixed(found._ready(0, derive(5, "orientation") % 4, 16), _corners, around, np.arange(256), np.arange(256), 8)
+    np.testing.assert_array_equal(planes[1], straight)
+    assert not np.array_equal(planes[0], planes[1])
+
+
+def _corners(down: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    tops, lefts = drawn(5, down, right, SIDE // 16)
+    return tops, lefts
 
 
 def test_inside_a_brick_are_no_bricks(tmp_path: Path) -> None:
