@@ -63,6 +63,7 @@ class Courses:
     """``texture`` (S, S), S a multiple of ``2 * PIECE``, continues on its other side. Not safe to share between threads."""
 
     texture: Array
+    _bands: dict[tuple[int, int], tuple[Array, NDArray[np.complex128]]] = field(default_factory=dict)
     _costs: dict[tuple[int, int, int], Costs] = field(default_factory=dict)
     _fits: dict[tuple[int, ...], tuple[int, int]] = field(default_factory=dict)
     _paths: dict[_Cut, NDArray[np.int16]] = field(default_factory=dict)
@@ -128,13 +129,19 @@ class Courses:
         """(S, S): how badly each move of a white piece fits one of the black one at a side, but for what all have in common."""
         key = (odd, side, move)
         if key not in self._costs:
-            band = np.zeros_like(self._small)
-            rows, columns = self._along(odd, _SIDES[side], np.arange(_EDGE), np.arange(-_REACH, _REACH))
-            band[np.ix_(rows, columns)] = 1
+            if key[:2] not in self._bands:
+                self._bands[key[:2]] = self._band(odd, _SIDES[side])
+            band, power = self._bands[key[:2]]
             moved = np.roll(self._small, -self.moves[move], (0, 1))
-            spectrum = np.conj(np.fft.rfft2(band)) * self._squares - 2 * np.conj(np.fft.rfft2(band * moved)) * self._spectrum
+            spectrum = power - 2 * np.conj(np.fft.rfft2(band * moved)) * self._spectrum
             self._costs[key] = np.fft.irfft2(spectrum, self._small.shape).astype(np.float16)
         return self._costs[key]
+
+    def _band(self, odd: int, side: _Side) -> tuple[Array, NDArray[np.complex128]]:
+        """(S, S): 1 along a side, and the spectrum of the power that each move brings there."""
+        band = np.zeros_like(self._small)
+        band[np.ix_(*self._along(odd, side, np.arange(_EDGE), np.arange(-_REACH, _REACH)))] = 1
+        return band, np.asarray(np.conj(np.fft.rfft2(band)) * self._squares)
 
     def _along(self, odd: int, side: _Side, along: Numbers, across: Numbers) -> tuple[Numbers, Numbers]:
         """Rows and columns in the smaller texture of a white square's side; the square is in an odd row, or in an odd column."""

@@ -219,7 +219,7 @@ def test_a_zoom_meets_the_same_surface_four_times_larger(files: tuple[str, str],
         near = found.field(number, 5, (160, -320, 480, 320), less)
         far = found.field(number, 5, (40, -80, 120, 80), 4 * less)
         shrunk = near.reshape(160, 4, 80, 4).mean((1, 3))
-        assert np.corrcoef(shrunk.ravel(), far.ravel())[0, 1] > 0.97
+        assert np.corrcoef(shrunk.ravel(), far.ravel())[0, 1] > (0.985 if number == 0 else 0.97)
 
 
 def test_a_surface_is_met_small_then_as_it_is_and_then_another_begins(files: tuple[str, str]) -> None:
