@@ -58,6 +58,12 @@ _LIFT, _FULL = 3.2, 0.06
 """How much stronger it gets in rough places at most; less for one of less contrast than ``_FULL``: smooth sand is smooth everywhere."""
 _LOUD, _LEAST_LOUD = 0.12, 0.75
 """Contrast of those octaves from which a surface is lent no more strongly, and how far one that is louder by itself is weakened."""
+_USUAL, _WEAKER, _STRONGER = 0.08, 0.5, 1.25
+_BACK, _BACK_SMALL = 0.25, 0.5
+"""Contrast of those octaves that surfaces usually have. What is lent goes a part of the way back to it (in logarithm), within limits, half
+of it while the surface is shrunk: the roughness of a few pixels is a poor guess of what lies below them, and what is loud would else stay
+loud at every scale.
+"""
 _ROOM, _DARK, _LEAST = 0.5, 0.008, 0.3
 """The same for the room that a place has towards black or white, whichever is nearer: beyond it there is only clipping."""
 _ADDED = 4
@@ -215,9 +221,10 @@ class Exemplars:
     def stronger(self, number: int, scale: float, rough: Array, light: Array) -> Array:
         """What ``seen`` is to be multiplied by where the picture it is lent to is as ``rough`` and as ``light`` as said (``roughness.py``).
 
-        The rougher a place, the stronger its surface, so that every octave has about the contrast of the one before; never so strong that
-        it would be louder than real surfaces are, or that black and white would cut it off. Contrast is that of the two octaves which a
-        step adds, after the network's shading. A surface that was drawn stays as it is: it is no measure of nature, and strong enough.
+        The rougher a place, the stronger its surface, so that every octave has about the contrast of the one before, but nearer to what is
+        usual; never so strong that it would be louder than real surfaces are, or that black and white would cut it off. Contrast is that
+        of the two octaves which a step adds, after the network's shading. A surface that was drawn stays as it is: it is no measure of
+        nature, and strong enough.
         """
         sight = Sight.at(scale)
         if sight.generation < 0 or self._drawn[number]:
@@ -230,8 +237,11 @@ class Exemplars:
         most = float(np.power(_LIFT, min(1.0, whole / _FULL)))
         wanted = np.clip(_ROUGH * float(np.power(sight.shrink, _RISING)) * rough / made, 1, most)
         loud = np.maximum(_LOUD / made, _LEAST_LOUD)
+        lent = np.minimum(wanted, loud)
+        back = _BACK_SMALL if sight.shrink > 1 else _BACK
+        lent = lent * np.clip((_USUAL / (lent * made)) ** back, _WEAKER, _STRONGER)
         room = np.maximum((_ROOM * np.minimum(light, 1 - light) + _DARK) / made, _LEAST)
-        return np.asarray(np.minimum(wanted, np.minimum(loud, room)), np.float32)
+        return np.asarray(np.minimum(lent, room), np.float32)
 
     def _strength(self, number: int, shrink: int) -> float:
         if QUIET in self.materials[number]:
