@@ -80,6 +80,8 @@ _CHOICE = 0.06
 """Merit by which a surface must be better than another for the seed to take it e times as often."""
 _WITHIN = {"brick": "concrete", "paving": "rock", "stone wall": "rock", "roof tiles": "concrete", "wicker": "wood"}
 """What a surface is made of, where that is another one: met inside it from 1024x on."""
+_LIKE = {"petals": "skin", "petal": "skin"}
+"""Surfaces that the shelf has none of, and what it has that looks like them: fine cells on something soft."""
 _CANDIDATES, _TEMPERATURE = 6, 0.1
 
 Array = NDArray[np.float32]
@@ -139,8 +141,9 @@ class Exemplars:
         ``generation`` counts the surfaces met before on the way in: inside a brick there are no bricks.
         """
         near = self.words @ embedding
-        named, likeness = _first_named(prompt.lower(), self._known), near
-        if named and surface_words(prompt).lower() == named:  # nothing that would tell its surfaces apart
+        said = _first_named(prompt.lower(), (*self._known, *(word for word, like in _LIKE.items() if like in self._known)))
+        named, likeness = _LIKE.get(said, said), near
+        if said and surface_words(prompt).lower() == said:  # nothing that would tell its surfaces apart
             likeness = np.zeros_like(near)
         if not named and (not names_a_surface(prompt) or near.max() < _NEAR):
             named, likeness = QUIET, np.zeros_like(near)
@@ -218,7 +221,7 @@ class Exemplars:
             found = found + _GRAIN * self.field(number, derive(seed, sight.generation, sight.shrink), box)
         return found * np.float32(self._strength(number, sight.shrink))
 
-    def stronger(self, number: int, scale: float, rough: Array, light: Array) -> Array:
+    def stronger(self, number: int, scale: float, rough: Array, light: Array, vivid: Array | float = 1.0) -> Array:
         """What ``seen`` is to be multiplied by where the picture it is lent to is as ``rough`` and as ``light`` as said (``roughness.py``).
 
         The rougher a place, the stronger its surface, so that every octave has about the contrast of the one before, but nearer to what is
@@ -236,10 +239,11 @@ class Exemplars:
         made = max(own * self._strength(number, sight.shrink), 1e-4) * shading(light)
         most = float(np.power(_LIFT, min(1.0, whole / _FULL)))
         wanted = np.clip(_ROUGH * float(np.power(sight.shrink, _RISING)) * rough / made, 1, most)
-        loud = np.maximum(_LOUD / made, _LEAST_LOUD)
+        seen = made * np.maximum(vivid, 1)
+        loud = np.maximum(_LOUD / seen, _LEAST_LOUD)
         lent = np.minimum(wanted, loud)
         back = _BACK_SMALL if sight.shrink > 1 else _BACK
-        lent = lent * np.minimum((_USUAL / (lent * made)) ** back, _STRONGER)
+        lent = lent * np.minimum((_USUAL / (lent * seen)) ** back, _STRONGER)
         room = np.maximum((_ROOM * np.minimum(light, 1 - light) + _DARK) / made, _LEAST)
         return np.asarray(np.minimum(lent, room), np.float32)
 

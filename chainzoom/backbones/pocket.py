@@ -19,7 +19,7 @@ from chainzoom.backbones.continuation import continued
 from chainzoom.backbones.exemplars import Exemplars, Sight
 from chainzoom.backbones.noise import NoiseField
 from chainzoom.backbones.pocket_network import FIELD_GAIN, Array, Network, Shape
-from chainzoom.backbones.roughness import lightness, roughness
+from chainzoom.backbones.roughness import lightness, roughness, vividness
 from chainzoom.correctors.consistency import project
 from chainzoom.errors import OptionError
 from chainzoom.images import Image, clip, resize
@@ -164,7 +164,7 @@ class Pocket:
         height, width = image.shape[:2]
         # Mirrored edges, because the network's own padding is black and draws a frame.
         wide = np.pad(image, [(MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0)], mode="reflect" if min(height, width) > 1 else "edge")
-        gain = self._shelf.stronger(number, noise.scale, roughness(wide), lightness(wide))
+        gain = self._shelf.stronger(number, noise.scale, roughness(wide), lightness(wide), vividness(wide))
         gain = resize(gain, (SCALE * gain.shape[1], SCALE * gain.shape[0]))
         out = np.empty((height * SCALE, width * SCALE, 3), np.float32)
         for top in range(0, height, TILE):

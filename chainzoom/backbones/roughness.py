@@ -1,6 +1,7 @@
-"""How rough and how light a picture is, place by place: where it is rough, the surface lent to it is rough too (``exemplars.py``).
+"""How rough, how light and how vivid a picture is, place by place: where it is rough, the surface lent to it is rough too.
 
-Nature looks about as rough at every scale. So what a picture shows at its own scale says how strong the next finer detail is to be.
+What is lent is in ``exemplars.py``. Nature looks about as rough at every scale, so what a picture shows at its own scale says how strong
+the next finer detail is to be.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ REACH = 12
 _NEAR, _AROUND, _SHADE = 2, 10, 4
 _FAINT = 1e-3
 """A quarter of a grey level: what counts as smooth."""
+_DARKEST = 0.1
+"""What black still gets of a shading (``pocket_network``)."""
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -33,3 +36,12 @@ def roughness(image: Image) -> Plane:
 def lightness(image: Image) -> Plane:
     """(H, W, 3) to (H, W): mean luma around each pixel, in [0, 1]."""
     return np.asarray(np.clip(pooled(np.asarray(image @ _LUMA, np.float32), _SHADE), 0, 1), np.float32)
+
+
+def vividness(image: Image) -> Plane:
+    """(H, W, 3) to (H, W): how many times more the colours around each pixel swing than its luma when it is shaded, 1 where it is grey.
+
+    A shading changes every colour by its own share: in a purple petal red and blue swing far and luma hardly does.
+    """
+    colours = np.stack([pooled(np.ascontiguousarray(image[..., k], np.float32), _SHADE) for k in range(3)], axis=-1) + np.float32(_DARKEST)
+    return np.asarray(np.maximum(np.sqrt((colours * colours).mean(axis=-1)) / (colours @ _LUMA), 1), np.float32)

@@ -62,15 +62,19 @@ def oklab(image: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     return np.asarray(np.cbrt(linear @ _LMS.T) @ _LAB.T)
 
 
-def colours(image: Image, least: float = 0.15, most: int = 3) -> Tags:
-    """Names of the colours that cover at least a ``least`` share of the picture, largest share first."""
+def shares(image: Image) -> dict[str, float]:
+    """Share of the picture's area that each colour's name fits, largest first."""
     scale = np.array([1, _CHROMA_WEIGHT, _CHROMA_WEIGHT], dtype=np.float32)
     pixels = oklab(resize(image, (48, 48), "box").reshape(-1, 3)) * scale
     anchors = oklab(np.array(list(COLOURS.values()), dtype=np.float32) / 255) * scale
     nearest = np.argmin(((pixels[:, None] - anchors[None]) ** 2).sum(-1), axis=1)
-    shares = np.bincount(nearest, minlength=len(COLOURS)) / len(pixels)
-    ranked = sorted(zip(COLOURS, shares.tolist(), strict=True), key=lambda pair: -pair[1])
-    return [(name, share) for name, share in ranked[:most] if share >= least]
+    found = np.bincount(nearest, minlength=len(COLOURS)) / len(pixels)
+    return dict(sorted(zip(COLOURS, found.tolist(), strict=True), key=lambda pair: -pair[1]))
+
+
+def colours(image: Image, least: float = 0.15, most: int = 3) -> Tags:
+    """Names of the colours that cover at least a ``least`` share of the picture, largest share first."""
+    return [(name, share) for name, share in list(shares(image).items())[:most] if share >= least]
 
 
 @dataclass(frozen=True, slots=True)

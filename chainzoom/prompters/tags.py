@@ -20,13 +20,18 @@ from chainzoom.images import Image, resize
 from chainzoom.prompters.base import Prompt, View
 from chainzoom.prompters.claims import Claim, inherit, keep_stronger, notes, scale_text
 from chainzoom.prompters.classifier import Box, Classifier
-from chainzoom.prompters.measurements import COLOURS, Detail, Plane, detail, lightness, measure, ramp
+from chainzoom.prompters.measurements import COLOURS, Detail, Plane, detail, lightness, measure, ramp, shares
 from chainzoom.prompters.surfaces import Surfaces
 from chainzoom.prompters.vocabulary import Kind, kinds, scores
 from chainzoom.weights import Weights
 
 BACKGROUND = "soft background"
 """Said of a crop beside the thing that the previous state shows, when it has little of that state's fine detail."""
+
+_LEAVES, _PETALS, _BLOOM, _BLOOMING = "leaves", "petals", ("purple", "lilac", "pink"), (0.15, 0.35)
+"""Colours that foliage does not have and flowers do, and the share of the crop's area from which leaves may be, and are, petals: neither
+the classes nor the surfaces know any but three flowers.
+"""
 
 _LEAST: Mapping[Kind, float] = {"name": 0.45, "group": 0.4, "material": 0.4}
 """Confidence from which a word of each kind is said at all."""
@@ -159,6 +164,10 @@ class Tags:
         for word, claim in others.items():
             absent = weight * (1 - min(1.0, crop.get(word, 0.0) / _SUPPORT))
             keep_stronger(found, word, claim.times(1 - _DOUBT * absent))
+        if weight and _LEAVES in found:
+            blooming, leaves = ramp(sum(map(shares(pixels).__getitem__, _BLOOM)), *_BLOOMING), found[_LEAVES]
+            found[_LEAVES] = leaves.times(1 - blooming)
+            keep_stronger(found, _PETALS, leaves.times(blooming))
         known = self._kinds
         return {w: c for w, c in found.items() if c.confidence >= (_LEAST_INHERITED if c.inherited else _LEAST)[known[w]]}
 

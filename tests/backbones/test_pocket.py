@@ -447,6 +447,22 @@ def test_a_quiet_surface_and_a_drawn_one_stay_as_they_are(tmp_path: Path) -> Non
         assert bool((fur.stronger(0, 64.0, rough, light) == 1).all()) == same
 
 
+def test_a_surface_is_milder_where_colours_are_vivid(tmp_path: Path) -> None:
+    loud, _ = loud_and_quiet(tmp_path)
+    rough, light = np.full((4, 4), 0.3, np.float32), np.full((4, 4), 0.3, np.float32)
+    grey, same, vivid = (float(loud.stronger(0, 64.0, rough, light, swing)[0, 0]) for swing in (1.0, 0.5, 1.3))
+    assert grey == same
+    assert vivid == pytest.approx(grey / 1.3, rel=1e-3)  # colours swing as far as a grey would
+
+
+def test_petals_borrow_from_skin(tmp_path: Path) -> None:
+    words = np.full(384, 384**-0.5, np.float32)
+    found = several(tmp_path / "a.zip", {"a": ("leaves",), "b": ("skin",)})
+    picks = {prompt: found.names[found.nearest(words, prompt)] for prompt in ("petals, purple", "a petal", "leaves", "leaves, petals")}
+    assert picks == {"petals, purple": "b", "a petal": "b", "leaves": "a", "leaves, petals": "a"}
+    assert several(tmp_path / "b.zip", {"a": ("leaves",)}).nearest(words, "petals") == 0
+
+
 def test_the_users_words_count_first(pocket: Pocket) -> None:
     assert pocket.lender("stone wall, grey, soft, wood,", 3, 16.0) == "n0 (n0)"
     assert pocket.lender("stone wall, grey, soft, wood", 3, 16.0) == "n1 (n1)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from chainzoom.backbones.roughness import REACH, roughness
+from chainzoom.backbones.roughness import REACH, lightness, roughness, vividness
 
 
 def noise(height: int, width: int, contrast: float) -> np.ndarray:
@@ -32,3 +32,14 @@ def test_it_sees_no_farther_than_said() -> None:
     part = roughness(whole[:, 20:])
     np.testing.assert_allclose(part[:, REACH:], roughness(whole)[:, 20 + REACH :], rtol=1e-3)
     assert not np.allclose(part[:, : REACH - 4], roughness(whole)[:, 20 : 16 + REACH], rtol=1e-3)
+
+
+def test_vivid_is_what_a_shading_swings_more_than_luma_does() -> None:
+    assert vividness(noise(40, 40, 0.2)) == pytest.approx(1, abs=1e-6)
+    purple = np.broadcast_to(np.array([0.6, 0.16, 0.55], np.float32), (30, 30, 3))
+    shaded = purple + 0.05 * (purple + 0.1)
+    swing = np.sqrt(((shaded - purple) ** 2).mean(axis=-1)) / (lightness(shaded) - lightness(purple))
+    np.testing.assert_allclose(vividness(purple), swing, rtol=1e-3)
+    assert vividness(purple).min() > 1.25
+    green = np.broadcast_to(np.array([0.1, 0.6, 0.1], np.float32), (30, 30, 3))
+    assert vividness(green) == pytest.approx(1)  # its luma swings most of all

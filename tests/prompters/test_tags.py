@@ -197,6 +197,21 @@ def test_surfaces_are_read_from_crops_not_from_whole_photos(tags: Tags, cat: Ima
     assert deep.notes == ("seen at 4x: grass",)
 
 
+@pytest.mark.parametrize(("colour", "said", "unsaid"), [((0.7, 0.3, 0.7), "petals", "leaves"), ((0.3, 0.5, 0.2), "leaves", "petals")])
+def test_leaves_in_a_flowers_colours_are_petals(
+    tags: Tags, cat: Image, monkeypatch: pytest.MonkeyPatch, colour: tuple[float, float, float], said: str, unsaid: str
+) -> None:
+    sees(monkeypatch, tags, lambda _: {}, None, lambda _: {"leaves": 0.9})
+    tinted = np.clip(zoom(cat).mean(axis=2, keepdims=True) * 2 * np.array(colour, np.float32), 0, 1)
+    (prompt,) = tags.describe([View(None, tinted, 4.0, 4.0)])
+    assert dict(prompt.tags)[said] > 0.4
+    assert unsaid not in dict(prompt.tags)
+    # What pixels showed is carried on when nothing is left of them.
+    (deep,) = tags.describe([View(None, zoom(zoom(zoom(tinted))), 256.0, 4.0, (prompt,))])
+    assert said in dict(deep.tags)
+    assert unsaid not in dict(deep.tags)
+
+
 def test_from_16x_on_the_surface_leads(tags: Tags, cat: Image, monkeypatch: pytest.MonkeyPatch) -> None:
     sees(monkeypatch, tags, lambda _: {})
     past = (Prompt("", "tags", (("cat", 0.9), ("fur", 0.5)), ("seen at 4x: cat, fur",)),)
