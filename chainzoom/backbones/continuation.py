@@ -39,7 +39,7 @@ _FAINT = 1e-3
 """A quarter of a grey level: less is smooth."""
 _STRONG = 20 / 255
 """Contrast above which a texture is continued more weakly: small things rather than grain."""
-_GAIN = 1.62
+_GAIN = 1.75
 """Makes up for what is taken for edges and small things in a texture, by the detail of enlarged real surfaces (docs/pocket.md)."""
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _DARKEST = 0.1

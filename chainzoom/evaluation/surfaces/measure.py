@@ -84,7 +84,7 @@ def rows_of(plan: EvalPlan, out: Path, judge: Judge | None, looks: Sequence[Look
     return rows
 
 
-def real_row(judge: Judge, size: int, most: int = 20) -> Row:
+def real_row(judge: Judge, size: int, most: int = 80) -> Row:
     """What held-out surfaces score themselves: squares of ``size`` pixels from the middle of those that have them."""
     chosen = [t for t in judge.textures if t.split == "test" and t.kind == "texture" and set(t.materials) & set(judge.materials)]
     chosen = sorted((t for t in chosen if min(t.width, t.height) >= size), key=lambda t: t.sha256)[:most]

@@ -42,7 +42,7 @@ class Choices:
     parts       which of PARTS are made
     inputs      blurred inputs; steps: how many each is taken through
     surfaces    held-out surfaces to zoom into
-    draws       seeds from which stochastic methods zoom into surfaces: a distance needs many draws
+    draws       seeds from which stochastic methods zoom into surfaces: a distance needs many draws, and many inputs more
     seeds       photos that are zoomed into from a second seed as well
     depth       photos that are zoomed into to 4^8
     network     whose features are compared
@@ -53,8 +53,8 @@ class Choices:
     parts: tuple[str, ...] = PARTS
     inputs: int = 20
     steps: int = 4
-    surfaces: int = 20
-    draws: int = 4
+    surfaces: int = 80
+    draws: int = 2
     seeds: int = 8
     depth: int = 4
     network: Network = "vgg16"
