@@ -5,7 +5,8 @@ as rough at every scale, and patches of a photo recur in it four times smaller (
 of their own surroundings, in the photo's own pixels, as strongly as the photo is rough there and less what the enlargement already has:
 rock gets rock, fur gets fur, and no words are needed. Which patch lies where is drawn from the seed and the place.
 
-An edge is no texture. Contrast that sits in few lines does not count, and its patches are not taken.
+An edge is no texture. Contrast that sits in few lines does not count, and its patches are not taken. Nor are many lines that run one way,
+such as folds, veins and strands: an enlargement draws those well, and patches that are moved break them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from chainzoom.backbones.lattice import Numbers, drawn, mirrored, mixed
 from chainzoom.backbones.noise import NoiseField
-from chainzoom.backbones.pooling import Plane, pooled
+from chainzoom.backbones.pooling import Plane, along, pooled
 from chainzoom.images import Image, clip, resize
 from chainzoom.seeds import derive
 
@@ -33,6 +34,8 @@ _LIFT = 1.35
 """Typical over least contrast of an even texture."""
 _EVEN, _STEEP = 0.87, 6
 """Geometric over quadratic mean of the contrast of small places: from here on it is a texture, and how fast below it is not."""
+_MANY_WAYS, _ONE_WAY = 0.35, 0.65
+"""Coherence of the directions around a place up to which it is continued in full, and from which not at all."""
 _EDGE = 2.0
 """Contrast beside the typical from which a small place is an edge and is not shown elsewhere."""
 _FAINT = 1e-3
@@ -41,6 +44,7 @@ _STRONG = 20 / 255
 """Contrast above which a texture is continued more weakly: small things rather than grain."""
 _GAIN = 1.75
 """Makes up for what is taken for edges and small things in a texture, by the detail of enlarged real surfaces (docs/pocket.md)."""
+_DIFFERENCE = (-0.5, 0.0, 0.5)
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _DARKEST = 0.1
 """Of the shading: what black still gets."""
@@ -65,7 +69,7 @@ class Texture:
         # The smoother side counts: a texture is rough on all sides, an edge is not.
         least = pooled(_least(typical, _SIDES), _SIDES - 1)
         even = np.exp(pooled(logs, _WIDE)) / np.sqrt(pooled(small * small, _WIDE))
-        kept = np.minimum(1, even / _EVEN) ** _STEEP
+        kept = np.minimum(1, even / _EVEN) ** _STEEP * np.clip((_ONE_WAY - _coherence(band)) / (_ONE_WAY - _MANY_WAYS), 0, 1)
         found = np.minimum(typical, np.float32(_LIFT) * least)
         pattern = band / found * np.minimum(1, (_EDGE * found / small) ** 2)
         pattern /= np.sqrt(np.maximum(pooled(pattern * pattern, _OWN), 0.25))
@@ -102,6 +106,13 @@ def continued(made: Image, image: Image, noise: NoiseField, origin: tuple[int, i
 def _band(image: Image) -> Plane:
     plane = np.asarray(image @ _LUMA, np.float32)
     return plane - pooled(plane, _BAND)
+
+
+def _coherence(band: Plane) -> Plane:
+    """How far the gradients around each place lie along one line, 0 to 1, by their structure tensor (Bigün and Granlund 1987)."""
+    down, right = (along(band, _DIFFERENCE, 1, axis) for axis in (0, 1))
+    xx, yy, xy = (pooled(product, _WIDE) for product in (right * right, down * down, right * down))
+    return np.asarray(np.hypot(xx - yy, 2 * xy) / (xx + yy + np.float32(1e-7)), np.float32)
 
 
 def _least(plane: Plane, reach: int) -> Plane:

@@ -21,6 +21,13 @@ def rough(height: int, width: int, contrast: float = 0.05, seed: int = 0) -> Ima
     return clip(np.repeat(0.5 + contrast / 1.7 * np.asarray(plane)[..., None], 3, axis=2).astype(np.float32))
 
 
+def strands(length: int) -> Image:
+    """Grain that is drawn out to the side over so many pixels."""
+    grain = np.random.default_rng(1).standard_normal((64, 64 + length))
+    grain = sum(grain[:, k : k + 64] for k in range(length)) / length**0.5
+    return clip(np.repeat((0.5 + 0.05 * np.asarray(grain))[..., None], 3, axis=2).astype(np.float32))
+
+
 def enlarged(image: Image) -> Image:
     return clip(resize(image, (4 * image.shape[1], 4 * image.shape[0])))
 
@@ -63,10 +70,17 @@ def test_edges_and_smooth_places_stay_as_they_are() -> None:
 
 
 def test_a_texture_keeps_its_direction() -> None:
-    grain = np.repeat(np.random.default_rng(1).standard_normal((64, 1)), 64, axis=1)
-    image = clip(np.repeat((0.5 + 0.05 * grain)[..., None], 3, axis=2).astype(np.float32))
+    image = strands(4)
     made = continued(enlarged(image), image, FIELD, (0, 0))[..., 0] - enlarged(image)[..., 0]
-    assert np.abs(np.diff(made, axis=0)).mean() > 4 * np.abs(np.diff(made, axis=1)).mean()
+    assert np.abs(np.diff(made, axis=0)).mean() > 1.7 * np.abs(np.diff(made, axis=1)).mean()
+
+
+def test_lines_that_run_one_way_are_left_to_the_enlargement() -> None:
+    strengths = [float(Texture.of(strands(length)).strength[16:48, 16:48].mean()) for length in (1, 4, 64)]
+    assert strengths[0] > strengths[1] > 0.1 * strengths[0]
+    assert strengths[2] < 1e-3 * strengths[0]
+    turned = Texture.of(np.ascontiguousarray(strands(4).transpose(1, 0, 2))).strength
+    np.testing.assert_allclose(turned.T, Texture.of(strands(4)).strength, atol=1e-5)
 
 
 def test_the_amount_and_the_seed_decide() -> None:
