@@ -222,7 +222,8 @@ class Exemplars:
         return found * np.float32(self._strength(number, sight.shrink))
 
     def stronger(self, number: int, scale: float, rough: Array, light: Array, vivid: Array | float = 1.0) -> Array:
-        """What ``seen`` is to be multiplied by where the picture it is lent to is as ``rough`` and as ``light`` as said (``roughness.py``).
+        """What ``seen`` is to be multiplied by where the picture it is lent to is as ``rough``, ``light`` and ``vivid`` as said, which
+        ``roughness.py`` measures.
 
         The rougher a place, the stronger its surface, so that every octave has about the contrast of the one before, but nearer to what is
         usual; never so strong that it would be louder than real surfaces are, or that black and white would cut it off. Contrast is that
@@ -239,7 +240,7 @@ class Exemplars:
         made = max(own * self._strength(number, sight.shrink), 1e-4) * shading(light)
         most = float(np.power(_LIFT, min(1.0, whole / _FULL)))
         wanted = np.clip(_ROUGH * float(np.power(sight.shrink, _RISING)) * rough / made, 1, most)
-        seen = made * np.maximum(vivid, 1)
+        seen = made * np.maximum(vivid, 1)  # limits are for what the colours do, not for luma alone
         loud = np.maximum(_LOUD / seen, _LEAST_LOUD)
         lent = np.minimum(wanted, loud)
         back = _BACK_SMALL if sight.shrink > 1 else _BACK

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from chainzoom.backbones.pocket_network import DARKEST
 from chainzoom.backbones.pooling import Plane, pooled
 from chainzoom.images import Image
 
@@ -16,8 +17,6 @@ REACH = 12
 _NEAR, _AROUND, _SHADE = 2, 10, 4
 _FAINT = 1e-3
 """A quarter of a grey level: what counts as smooth."""
-_DARKEST = 0.1
-"""What black still gets of a shading (``pocket_network``)."""
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -43,5 +42,5 @@ def vividness(image: Image) -> Plane:
 
     A shading changes every colour by its own share: in a purple petal red and blue swing far and luma hardly does.
     """
-    colours = np.stack([pooled(np.ascontiguousarray(image[..., k], np.float32), _SHADE) for k in range(3)], axis=-1) + np.float32(_DARKEST)
+    colours = np.stack([pooled(np.ascontiguousarray(image[..., k], np.float32), _SHADE) for k in range(3)], axis=-1) + np.float32(DARKEST)
     return np.asarray(np.maximum(np.sqrt((colours * colours).mean(axis=-1)) / (colours @ _LUMA), 1), np.float32)
