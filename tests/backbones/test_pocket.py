@@ -354,9 +354,9 @@ def test_a_surface_is_stronger_where_the_picture_is_rough(pocket: Pocket) -> Non
     assert max(gain.max() for gain in gains) <= exemplars._LIFT * exemplars._STRONGER
     # As it is, at 256x, this one is louder than real surfaces: it is weakened as far as that, and a part of the way to what is usual.
     loud = shelf._contrast(1, 1)[1] * shelf._strength(1, 1) * shading(light[:, :48])
-    np.testing.assert_allclose(gains[3][:, :48], tempered(exemplars._LOUD, exemplars._BACK) / loud, rtol=1e-5)
-    assert (gains[3] >= tempered(exemplars._LOUD, exemplars._BACK) / exemplars._LOUD * exemplars._LEAST_LOUD).all()
-    assert tempered(exemplars._LOUD) < tempered(exemplars._LOUD, exemplars._BACK) < exemplars._LOUD
+    np.testing.assert_allclose(gains[3][:, :48], tempered(exemplars._LOUD, small=False) / loud, rtol=1e-5)
+    assert (gains[3] >= tempered(exemplars._LOUD, small=False) / exemplars._LOUD * exemplars._LEAST_LOUD).all()
+    assert tempered(exemplars._LOUD) < tempered(exemplars._LOUD, small=False) < exemplars._LOUD
     backbone = Pocket(threads=1)
     made = [backbone.upscale_at(picture, "rock", noise=NoiseField(seed, 16.0), origin=(0, 0)) for seed in (1, 2)]
     spread = (made[0] - made[1]).std(axis=(0, 2)).reshape(8, 64).mean(1)
@@ -370,9 +370,10 @@ def loud_and_quiet(folder: Path) -> tuple[Exemplars, Exemplars]:
     return loud, quiet
 
 
-def tempered(strength: float, back: float = exemplars._BACK_SMALL) -> float:
-    """A strength, brought a part of the way to what is usual."""
-    return strength * min((exemplars._USUAL / strength) ** back, exemplars._STRONGER)
+def tempered(strength: float, small: bool = True) -> float:
+    """A strength, brought a part of the way to what is usual, while a surface is shrunk or after."""
+    usual, back = (exemplars._USUAL_SMALL, exemplars._BACK_SMALL) if small else (exemplars._USUAL, exemplars._BACK)
+    return strength * min((usual / strength) ** back, exemplars._STRONGER)
 
 
 def finer(plane: np.ndarray) -> float:
