@@ -15,7 +15,7 @@ pytest.importorskip("safetensors")
 
 from chainzoom.backbones.exemplars import SIDE, Exemplars  # noqa: E402
 from chainzoom.backbones.pocket import Pocket  # noqa: E402
-from chainzoom.backbones.roughness import lightness, roughness  # noqa: E402
+from chainzoom.backbones.roughness import lightness, roughness, vividness  # noqa: E402
 from chainzoom.correctors.consistency import project  # noqa: E402
 from chainzoom.errors import OptionError, OutputError  # noqa: E402
 from chainzoom.evaluation.metrics.texture import NATURAL_RATIO, spectral_ratio  # noqa: E402
@@ -180,7 +180,7 @@ def test_the_export_is_what_the_backbone_computes(tmp_path: Path, folder: Path, 
     embedding = embed(["sand"])[0]
     monkeypatch.setattr("chainzoom.backbones.pocket.MARGIN", 0)
     raw = pocket._raw(image, pocket._code(embedding), 1, NoiseField(3, 256.0), (5, 6))
-    gain = resize(pocket._shelf.stronger(1, 256.0, roughness(image), lightness(image)), (96, 80))
+    gain = resize(pocket._shelf.stronger(1, 256.0, roughness(image), lightness(image), vividness(image)), (96, 80))
     planes = [torch.from_numpy(plane) for plane in pocket._planes(NoiseField(3, 256.0), 1, pocket._code(embedding), (5, 6, 29, 26), gain)]
     halved = Generator(one.average.shape)
     halved.load_state_dict({name: value.half().float() for name, value in one.average.state_dict().items()})
