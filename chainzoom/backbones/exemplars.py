@@ -13,7 +13,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,10 @@ class Exemplars:
         self.materials: tuple[tuple[str, ...], ...] = tuple(tuple(row["materials"]) for row in rows)
         self.ordered: tuple[bool, ...] = tuple(bool(row["ordered"]) for row in rows)
         # A quiet street is no quiet surface: that one is never named, only fallen back on.
-        self._known = tuple(sorted({label for labels in self.materials for label in labels} - {QUIET}))
+        known = sorted({label for labels in self.materials for label in labels} - {QUIET})
+        self._known = dict(zip(known, known, strict=True)) | {
+            word: like for word, like in _LIKE.items() if like in known and word not in known
+        }
         words = np.array([row["words"] for row in rows], np.float32)
         self.words: Array = words / np.linalg.norm(words, axis=1, keepdims=True)
         self._chances: Array = np.array([row.get("chance", 1.0) for row in rows], np.float32)
@@ -141,8 +144,8 @@ class Exemplars:
         ``generation`` counts the surfaces met before on the way in: inside a brick there are no bricks.
         """
         near = self.words @ embedding
-        said = _first_named(prompt.lower(), (*self._known, *(word for word, like in _LIKE.items() if like in self._known)))
-        named, likeness = _LIKE.get(said, said), near
+        said = _first_named(prompt.lower(), self._known)
+        named, likeness = self._known.get(said, ""), near
         if said and surface_words(prompt).lower() == said:  # nothing that would tell its surfaces apart
             likeness = np.zeros_like(near)
         if not named and (not names_a_surface(prompt) or near.max() < _NEAR):
@@ -240,7 +243,7 @@ class Exemplars:
         made = max(own * self._strength(number, sight.shrink), 1e-4) * shading(light)
         most = float(np.power(_LIFT, min(1.0, whole / _FULL)))
         wanted = np.clip(_ROUGH * float(np.power(sight.shrink, _RISING)) * rough / made, 1, most)
-        seen = made * np.maximum(vivid, 1)  # limits are for what the colours do, not for luma alone
+        seen = made * vivid  # limits are for what the colours do, not for luma alone
         loud = np.maximum(_LOUD / seen, _LEAST_LOUD)
         lent = np.minimum(wanted, loud)
         usual, back = (_USUAL_SMALL, _BACK_SMALL) if sight.shrink > 1 else (_USUAL, _BACK)
@@ -283,7 +286,7 @@ class Sight:
         return cls(generation, 1 << (_OCTAVES - 1 - octave))
 
 
-def _first_named(prompt: str, materials: Sequence[str]) -> str:
+def _first_named(prompt: str, materials: Iterable[str]) -> str:
     """The material whose name comes first in a prompt, the longest of those that begin there; empty when there is none."""
     places = {name: found.start() for name in materials if (found := re.search(rf"\b{re.escape(name)}\b", prompt))}
     return min(places, key=lambda name: (places[name], -len(name)), default="")

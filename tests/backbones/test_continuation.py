@@ -72,7 +72,8 @@ def test_edges_and_smooth_places_stay_as_they_are() -> None:
 def test_a_texture_keeps_its_direction() -> None:
     image = strands(4)
     made = continued(enlarged(image), image, FIELD, (0, 0))[..., 0] - enlarged(image)[..., 0]
-    assert np.abs(np.diff(made, axis=0)).mean() > 1.7 * np.abs(np.diff(made, axis=1)).mean()
+    across = [float(np.abs(np.diff(plane, axis=0)).mean() / np.abs(np.diff(plane, axis=1)).mean()) for plane in (image[..., 0], made)]
+    assert across[1] > 0.9 * across[0] > 1.7  # nearly all of the direction that the texture has
 
 
 def test_lines_that_run_one_way_are_left_to_the_enlargement() -> None:
