@@ -80,8 +80,8 @@ _CHOICE = 0.06
 """Merit by which a surface must be better than another for the seed to take it e times as often."""
 _WITHIN = {"brick": "concrete", "paving": "rock", "stone wall": "rock", "roof tiles": "concrete", "wicker": "wood"}
 """What a surface is made of, where that is another one: met inside it from 1024x on."""
-_LIKE = {"petals": "skin", "petal": "skin"}
-"""Surfaces that the shelf has none of, and what it has that looks like them: fine cells on something soft."""
+_LIKE = {"petals": "skin", "petal": "skin", "leather": "skin", "moss": "grass"}
+"""Surfaces that the shelf has none of by name, and what it has that looks like them, whose own words are not near."""
 _CANDIDATES, _TEMPERATURE = 6, 0.1
 
 Array = NDArray[np.float32]

@@ -457,6 +457,13 @@ def test_a_surface_is_milder_where_colours_are_vivid(tmp_path: Path) -> None:
     assert (mild, vivid) == pytest.approx((grey / 1.15, grey / 1.3), rel=1e-3)  # colours swing as far as a grey would
 
 
+def test_the_examples_of_the_page_bring_up_what_they_say() -> None:
+    shelf = Pocket(threads=1)
+    assert "grass" in shelf.lender("moss, fur, tan, cat", 0, 256.0)  # a user's word before a tagger's
+    assert "leather" in shelf.lender("leather", 0, 256.0)
+    assert "leather" in shelf.lender("petals, purple", 0, 256.0)
+
+
 def test_petals_borrow_from_skin(tmp_path: Path) -> None:
     words = np.full(384, 384**-0.5, np.float32)
     found = several(tmp_path / "a.zip", {"a": ("leaves",), "b": ("skin",)})
