@@ -80,7 +80,14 @@ _CHOICE = 0.06
 """Merit by which a surface must be better than another for the seed to take it e times as often."""
 _WITHIN = {"brick": "concrete", "paving": "rock", "stone wall": "rock", "roof tiles": "concrete", "wicker": "wood"}
 """What a surface is made of, where that is another one: met inside it from 1024x on."""
-_LIKE = {"petals": "skin", "petal": "skin", "leather": "skin", "moss": "grass"}
+_LIKE = {
+    **dict.fromkeys(("petals", "petal", "leather"), "skin"),
+    **dict.fromkeys(("feathers", "feather"), "fur"),
+    **dict.fromkeys(("cobblestones", "cobblestone"), "paving"),
+    "moss": "grass",
+    "lava": "rock",
+    "carpet": "cloth",
+}
 """Surfaces that the shelf has none of by name, and what it has that looks like them, whose own words are not near."""
 _CANDIDATES, _TEMPERATURE = 6, 0.1
 
@@ -133,6 +140,10 @@ class Exemplars:
         if number not in self._read:
             self._read[number] = _decoded(self._pictures[number])
         return self._read[number] * np.float32(self._units[number] / 127)
+
+    def recalls(self, words: str, embedding: Array) -> bool:
+        """Whether ``words``, of this (384,) embedding, name none of its materials and are near an exemplar's all the same."""
+        return not _first_named(words.lower(), self._known) and float((self.words @ embedding).max()) >= _NEAR
 
     def nearest(self, embedding: Array, prompt: str = "", seed: int = 0, generation: int = 0) -> int:
         """The surface for the words of ``prompt`` and their (384,) embedding: one of the best, always the same for a seed, so that a zoom

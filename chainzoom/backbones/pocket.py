@@ -146,8 +146,13 @@ class Pocket:
         return project(continued(made, image, noise, origin, amount), image) if amount else made
 
     def _lender(self, prompt: str, seed: int, scale: float) -> int:
-        """The exemplar for a prompt. Only words for surfaces count, so that it stays the same when colours and measures change."""
+        """The exemplar for a prompt. Only words for surfaces count, so that it stays the same when colours and measures change; the first
+        alone where they are near something on the shelf, though no name of it: rust is metal, whatever is named after it.
+        """
         prompt = user_first(prompt)
+        first = surface_words(prompt.partition(",")[0])
+        if first and self._shelf.recalls(first, self._words.encode(first)):
+            prompt = first
         said = surface_words(prompt)
         return self._shelf.nearest(self._words.encode(said or prompt), prompt, seed, max(0, Sight.at(scale).generation))
 

@@ -461,6 +461,9 @@ def test_the_examples_of_the_page_bring_up_what_they_say() -> None:
     shelf = Pocket(threads=1)
     assert "grass" in shelf.lender("moss, fur, tan, cat", 0, 256.0)  # a user's word before a tagger's
     assert "leather" in shelf.lender("leather", 0, 256.0)
+    assert "rock" in shelf.lender("lava, fur, tan, cat", 0, 256.0)
+    assert "rusty" in shelf.lender("rust, fur, tan, cat", 0, 256.0)  # no material's name, and near one
+    assert "fur" in shelf.lender("tabby, fur, tan, cat", 0, 256.0)
     assert "leather" in shelf.lender("petals, purple", 0, 256.0)
 
 
