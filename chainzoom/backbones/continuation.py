@@ -42,8 +42,12 @@ _FAINT = 1e-3
 """A quarter of a grey level: less is smooth."""
 _STRONG = 20 / 255
 """Contrast above which a texture is continued more weakly: small things rather than grain."""
-_GAIN = 1.75
+_GAIN = 1.9
 """Makes up for what is taken for edges and small things in a texture, by the detail of enlarged real surfaces (docs/pocket.md)."""
+_ROOM, _LEAST_ROOM, _SHADE = 0.18, 0.01, 4
+"""Of the room that a place has towards black or white, whichever is nearer, what its texture's contrast may take, and what it always may:
+beyond it there are blots, which every later step enlarges. Light is a mean over so many pixels to each side.
+"""
 _DIFFERENCE = (-0.5, 0.0, 0.5)
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _DARKEST = 0.1
@@ -99,6 +103,8 @@ def continued(made: Image, image: Image, noise: NoiseField, origin: tuple[int, i
     missing = np.float32(amount) * np.sqrt(np.maximum(wanted**2 - has**2, 0))
     under = clip(resize(image, size))
     shade = (under + np.float32(_DARKEST)) / ((under @ _LUMA) + np.float32(_DARKEST))[..., None]
+    light = pooled(np.ascontiguousarray(under @ _LUMA), _SHADE)
+    missing = np.minimum(missing, np.float32(_ROOM) * np.minimum(light, 1 - light) + np.float32(_LEAST_ROOM))
     grain = missing * _laid(texture.pattern, made.shape[0] // image.shape[0], noise, origin)
     return clip(made + grain[..., None] * shade)
 

@@ -58,12 +58,14 @@ _LIFT, _FULL = 3.2, 0.06
 """How much stronger it gets in rough places at most; less for one of less contrast than ``_FULL``: smooth sand is smooth everywhere."""
 _LOUD, _LEAST_LOUD = 0.12, 0.75
 """Contrast of those octaves from which a surface is lent no more strongly, and how far one that is louder by itself is weakened."""
-_USUAL, _USUAL_SMALL, _STRONGER = 0.08, 0.065, 1.25
-_BACK, _BACK_SMALL = 0.35, 0.5
+_USUAL, _BACK, _STRONGER = 0.08, 0.35, 1.25
+_USUAL_SMALL, _BACK_SMALL, _STRONGER_SMALL = 0.065, 0.5, 1.0
 """Contrast of those octaves that surfaces usually have, and less while one is shrunk, since what its steps add stays. What is lent goes a
 part of the way back to it (in logarithm), and a faint one gets so many times stronger at most: the roughness of a few pixels is a poor
 guess of what lies below them, and what is loud would else stay loud at every scale.
 """
+_MILDER, _MILDER_SMALL = 0.85, 0.04
+"""What is left of it in the end: that times the shrinking to this power, so that no step is louder than the one before it."""
 _ROOM, _DARK, _LEAST = 0.5, 0.008, 0.3
 """The same for the room that a place has towards black or white, whichever is nearer: beyond it there is only clipping."""
 _ADDED = 4
@@ -257,10 +259,12 @@ class Exemplars:
         seen = made * vivid  # limits are for what the colours do, not for luma alone
         loud = np.maximum(_LOUD / seen, _LEAST_LOUD)
         lent = np.minimum(wanted, loud)
-        usual, back = (_USUAL_SMALL, _BACK_SMALL) if sight.shrink > 1 else (_USUAL, _BACK)
-        lent = lent * np.minimum((usual / (lent * seen)) ** back, _STRONGER)
+        small = sight.shrink > 1
+        usual, back, stronger = (_USUAL_SMALL, _BACK_SMALL, _STRONGER_SMALL) if small else (_USUAL, _BACK, _STRONGER)
+        lent = lent * np.minimum((usual / (lent * seen)) ** back, stronger)
         room = np.maximum((_ROOM * np.minimum(light, 1 - light) + _DARK) / made, _LEAST)
-        return np.asarray(np.minimum(lent, room), np.float32)
+        milder = _MILDER * float(np.power(sight.shrink, _MILDER_SMALL))
+        return np.asarray(milder * np.minimum(lent, room), np.float32)
 
     def _strength(self, number: int, shrink: int) -> float:
         if QUIET in self.materials[number]:

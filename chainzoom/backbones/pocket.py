@@ -38,11 +38,11 @@ TILE = 160
 UNNAMED = 0.75
 """What is left of the creativity when the words name no surface, only colours and measures: a sky is to stay one."""
 _UNPLACED = 256.0
-FIRST, CONTINUED = 0.45, 1.08
+FIRST, CONTINUED = 0.45, 1.3
 """Of the creativity while no surface is lent, since grain that is put into a smooth place is taken for roughness afterwards; and how
 strongly the picture's own texture goes on instead.
 """
-OWN, LAID = 0.42, 0.19
+OWN, LAID = 0.36, 0.15
 """How strongly it goes on while the surface lent is too small to be recognised; and where that one is laid or woven, and has an order."""
 MARGIN = 8
 """Input pixels that are mirrored around a picture."""
