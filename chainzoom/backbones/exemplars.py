@@ -118,7 +118,7 @@ class Exemplars:
         self._chances: Array = np.array([row.get("chance", 1.0) for row in rows], np.float32)
         if not (self._chances > 0).all():
             raise ValueError("an exemplar's chance must be above 0")
-        self._drawn = tuple(str(row.get("source", "")).startswith(_DRAWN) or QUIET in row["materials"] for row in rows)
+        self._drawn = tuple(str(row.get("source", "")).startswith(_DRAWN) for row in rows)
         self._units, self._pictures = tuple(float(row["unit"]) for row in rows), tuple(pictures)
         self._read: dict[int, NDArray[np.int8]] = {}
         self._kept: dict[tuple[int, int, int], Array] = {}
@@ -243,11 +243,11 @@ class Exemplars:
 
         The rougher a place, the stronger its surface, so that every octave has about the contrast of the one before, but nearer to what is
         usual; never so strong that it would be louder than real surfaces are, or that black and white would cut it off. Contrast is that
-        of the two octaves which a step adds, after the network's shading. A surface that was drawn stays as it is: it is no measure of
-        nature, and strong enough.
+        of the two octaves which a step adds, after the network's shading. A surface that was drawn is no measure of nature: it becomes as
+        strong as surfaces usually are, however rough the place. A quiet one stays as it is.
         """
         sight = Sight.at(scale)
-        if sight.generation < 0 or self._drawn[number]:
+        if sight.generation < 0 or QUIET in self.materials[number]:
             return np.ones_like(rough)
         whole, grain = self._contrast(number, 1)
         own = self._contrast(number, sight.shrink)[1]
@@ -255,13 +255,14 @@ class Exemplars:
             own = float(np.hypot(own, _GRAIN * grain))
         made = max(own * self._strength(number, sight.shrink), 1e-4) * shading(light)
         most = float(np.power(_LIFT, min(1.0, whole / _FULL)))
-        wanted = np.clip(_ROUGH * float(np.power(sight.shrink, _RISING)) * rough / made, 1, most)
+        drawn = self._drawn[number]
+        wanted = np.clip(_ROUGH * float(np.power(sight.shrink, _RISING)) * rough / made, 1, 1 if drawn else most)
         seen = made * vivid  # limits are for what the colours do, not for luma alone
         loud = np.maximum(_LOUD / seen, _LEAST_LOUD)
         lent = np.minimum(wanted, loud)
         small = sight.shrink > 1
         usual, back, stronger = (_USUAL_SMALL, _BACK_SMALL, _STRONGER_SMALL) if small else (_USUAL, _BACK, _STRONGER)
-        lent = lent * np.minimum((usual / (lent * seen)) ** back, stronger)
+        lent = lent * np.minimum((usual / (lent * seen)) ** (1 if drawn else back), stronger)
         room = np.maximum((_ROOM * np.minimum(light, 1 - light) + _DARK) / made, _LEAST)
         milder = _MILDER * float(np.power(sight.shrink, _MILDER_SMALL))
         return np.asarray(milder * np.minimum(lent, room), np.float32)

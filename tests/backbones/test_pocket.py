@@ -447,15 +447,28 @@ def test_a_place_twice_as_rough_gets_a_surface_less_than_twice_as_strong(tmp_pat
     assert strength(0.0) == strength(0.9 * least) == pytest.approx(milder(4))
 
 
-def test_a_quiet_surface_and_a_drawn_one_stay_as_they_are(tmp_path: Path) -> None:
+def test_a_quiet_surface_stays_as_it_is(tmp_path: Path) -> None:
     rough, light = np.full((4, 4), 0.2, np.float32), np.full((4, 4), 0.5, np.float32)
-    loud, quiet = loud_and_quiet(tmp_path)
-    assert (quiet.stronger(0, 16.0, rough, light) == 1).all()
+    assert (loud_and_quiet(tmp_path)[1].stronger(0, 16.0, rough, light) == 1).all()
+
+
+@pytest.mark.parametrize(("scale", "shrink"), [(64.0, 4), (256.0, 1)])
+def test_a_drawn_surface_is_as_strong_as_surfaces_usually_are(scale: float, shrink: int) -> None:
+    cells = np.random.default_rng(0).integers(-60, 60, (256 // shrink, 256 // shrink))
+    texture = np.repeat(np.repeat(cells, 2 * shrink, 0), 2 * shrink, 1).astype(np.int8)
     row = {"file": "x.png", "unit": 0.5, "words": [1.0] * 384, "ordered": False, "name": "a", "materials": ["fur"]}
-    for source, same in (("a package", False), ("drawn by chainzoom", True)):
-        fur = Exemplars([row | {"source": source}], [b""])
-        fur._read[0] = (loud._read[0] // 4).astype(np.int8)
-        assert bool((fur.stronger(0, 64.0, rough, light) == 1).all()) == same
+    light = np.full((4, 4), 0.5, np.float32)
+    strengths = {}
+    for source in ("a package", "drawn by chainzoom"):
+        for rough in (0.0, 0.2):
+            fur = Exemplars([row | {"source": source}], [b""])
+            fur._read[0] = texture
+            gain = float(fur.stronger(0, scale, np.full((4, 4), rough, np.float32), light)[0, 0])
+            strengths[source, rough] = gain * finer(fur.seen(0, 5, (0, 0, 512, 512), scale)) * float(shading(light)[0, 0])
+    usual = milder(shrink) * (exemplars._USUAL_SMALL if shrink > 1 else exemplars._USUAL)
+    drawn = [strengths["drawn by chainzoom", rough] for rough in (0.0, 0.2)]
+    assert drawn == pytest.approx([usual, usual], rel=0.1)
+    assert strengths["a package", 0.2] > 1.1 * usual
 
 
 def test_a_surface_is_milder_where_colours_are_vivid(tmp_path: Path) -> None:
