@@ -44,6 +44,10 @@ _STRONG = 20 / 255
 """Contrast above which a texture is continued more weakly: small things rather than grain."""
 _GAIN = 1.9
 """Makes up for what is taken for edges and small things in a texture, by the detail of enlarged real surfaces (docs/pocket.md)."""
+_MOST = 1.5
+"""It makes a texture at most so many times as strong as all that is fine in the photo around there, edges counted: nothing is taken for an
+edge in even grain, which would else become rougher than it is.
+"""
 _ROOM, _LEAST_ROOM, _SHADE = 0.18, 0.01, 4
 """Of the room that a place has towards black or white, whichever is nearer, what its texture's contrast may take, and what it always may:
 beyond it there are blots, which every later step enlarges. Light is a mean over so many pixels to each side.
@@ -56,11 +60,14 @@ _DARKEST = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Texture:
-    """``strength`` (H, W): contrast of a picture's texture, 1 = full range, 0 where there is none; ``pattern`` (H, W): the texture itself
-    with a contrast of about 1, without its edges.
+    """``strength`` (H, W): contrast of a picture's texture, 1 = full range, 0 where there is none; ``most`` (H, W): contrast of all that is
+    fine in it; ``even`` (H, W): 1 where that is grain, 0 where it is edges; ``pattern`` (H, W): the texture itself with a contrast of about
+    1, without its edges.
     """
 
     strength: Plane
+    most: Plane
+    even: Plane
     pattern: Plane
 
     @classmethod
@@ -72,14 +79,15 @@ class Texture:
         typical = np.exp(pooled(logs, _TYPICAL))
         # The smoother side counts: a texture is rough on all sides, an edge is not.
         least = pooled(_least(typical, _SIDES), _SIDES - 1)
-        even = np.exp(pooled(logs, _WIDE)) / np.sqrt(pooled(small * small, _WIDE))
-        kept = np.minimum(1, even / _EVEN) ** _STEEP * np.clip((_ONE_WAY - _coherence(band)) / (_ONE_WAY - _MANY_WAYS), 0, 1)
+        same = np.exp(pooled(logs, _WIDE)) / np.sqrt(pooled(small * small, _WIDE))
+        even = np.minimum(1, same / _EVEN) ** _STEEP * np.clip((_ONE_WAY - _coherence(band)) / (_ONE_WAY - _MANY_WAYS), 0, 1)
         found = np.minimum(typical, np.float32(_LIFT) * least)
         pattern = band / found * np.minimum(1, (_EDGE * found / small) ** 2)
         pattern /= np.sqrt(np.maximum(pooled(pattern * pattern, _OWN), 0.25))
-        strength = np.maximum(found * kept - 2 * _FAINT, 0)
+        strength = np.maximum(found * even - 2 * _FAINT, 0)
         strength /= np.sqrt(1 + (strength / _STRONG) ** 2)
-        return cls(np.asarray(strength, np.float32), np.asarray(pattern, np.float32))
+        most = np.sqrt(pooled(band * band, _WIDE))
+        return cls(np.asarray(strength, np.float32), most, np.asarray(even, np.float32), np.asarray(pattern, np.float32))
 
     @property
     def share(self) -> float:
@@ -97,7 +105,8 @@ def continued(made: Image, image: Image, noise: NoiseField, origin: tuple[int, i
     if amount <= 0 or not (texture := Texture.of(image)).strength.any():
         return made
     size = (made.shape[1], made.shape[0])
-    wanted = np.float32(_GAIN) * np.maximum(resize(texture.strength, size), 0)
+    strength = np.minimum(np.float32(_GAIN) * texture.strength, np.float32(_MOST) * texture.most)
+    wanted = np.maximum(resize(strength, size), 0)
     band = _band(made)
     has = np.exp(pooled(np.log(np.sqrt(pooled(band * band, _SMALL)) + np.float32(_FAINT)), 4 * _TYPICAL))
     missing = np.float32(amount) * np.sqrt(np.maximum(wanted**2 - has**2, 0))

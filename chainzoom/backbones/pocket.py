@@ -16,6 +16,7 @@ import numpy as np
 from chainzoom.backbones import pocket_network, runtimes
 from chainzoom.backbones.base import BackboneFacts
 from chainzoom.backbones.continuation import continued
+from chainzoom.backbones.edges import crisp
 from chainzoom.backbones.exemplars import Exemplars, Sight
 from chainzoom.backbones.noise import NoiseField
 from chainzoom.backbones.pocket_network import FIELD_GAIN, Array, Network, Shape
@@ -38,7 +39,7 @@ TILE = 160
 UNNAMED = 0.75
 """What is left of the creativity when the words name no surface, only colours and measures: a sky is to stay one."""
 _UNPLACED = 256.0
-FIRST, CONTINUED = 0.45, 1.3
+FIRST, CONTINUED = 0.45, 1.15
 """Of the creativity while no surface is lent, since grain that is put into a smooth place is taken for roughness afterwards; and how
 strongly the picture's own texture goes on instead.
 """
@@ -142,6 +143,8 @@ class Pocket:
             raw = self._raw(image, self._code(embedding, creativity), number, noise, origin)
         # Only the band of ``raw`` that the input cannot hold means anything, so it is not clipped before.
         made = clip(project(raw, image))
+        if Sight.at(noise.scale).generation < 0:
+            made = crisp(made, image)
         amount = self.creativity * _own_texture(noise.scale, self._shelf.ordered[number])
         return project(continued(made, image, noise, origin, amount), image) if amount else made
 

@@ -31,7 +31,7 @@ from chainzoom.windows.render import WindowRenderer, WindowWork
 from chainzoom.windows.squares import Squares
 from chainzoom.windows.words import Words
 
-ALGORITHM = 12
+ALGORITHM = 13
 """Part of every ``Planes.identity``; to be raised with each change that gives a level other pixels from the same inputs."""
 
 _RESAMPLING_REACH = 3

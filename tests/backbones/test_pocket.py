@@ -11,7 +11,7 @@ from chainzoom.backbones.lattice import around, drawn, mixed
 from chainzoom.backbones.noise import FieldBackbone, NoiseField
 from chainzoom.backbones.pocket import CONTINUED, FIRST, LAID, OWN, Pocket
 from chainzoom.backbones.pocket_network import read
-from chainzoom.correctors.consistency import consistency_db, shrink
+from chainzoom.correctors.consistency import consistency_db, project, shrink
 from chainzoom.errors import OptionError, WeightsError
 from chainzoom.seeds import derive
 from tests.backbones.pocket_files import several, shelf, weights
@@ -88,6 +88,24 @@ def test_the_pictures_texture_goes_on_where_no_surface_can_be_recognised_yet(
     assert changes[0] > 0.003 < changes[1]
     assert changes[2:] == [0, 0]
     assert all(a.tobytes() == b.tobytes() for a, b in zip(made[1], without[1], strict=True))
+
+
+def test_edges_are_made_crisp_while_no_surface_is_lent(pocket: Pocket, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+
+    def noted(made: np.ndarray, image: np.ndarray) -> np.ndarray:
+        given.append((consistency_db(made, image), image is picture))
+        return made[:, ::-1]
+
+    monkeypatch.setattr("chainzoom.backbones.pocket.crisp", noted)
+    monkeypatch.setattr("chainzoom.backbones.pocket.continued", lambda made, *_: made)
+    made = [pocket.upscale_at(picture, "rock", noise=NoiseField(1, scale), origin=(8, 8)) for scale in (4.0, 16.0)]
+    monkeypatch.setattr("chainzoom.backbones.pocket.crisp", lambda made, _: made)
+    plain = [pocket.upscale_at(picture, "rock", noise=NoiseField(1, scale), origin=(8, 8)) for scale in (4.0, 16.0)]
+    assert [same for _, same in given] == [True]
+    assert given[0][0] > 55
+    np.testing.assert_allclose(made[0], project(plain[0][:, ::-1], picture), atol=0.02)
+    assert made[1].tobytes() == plain[1].tobytes()
 
 
 def test_words_that_name_no_surface_invent_less(pocket: Pocket, monkeypatch: pytest.MonkeyPatch) -> None:
