@@ -17,7 +17,7 @@ from chainzoom.correctors.consistency import project
 from chainzoom.images import Image, clip, resize
 
 _ROUNDS = 3
-_STEEPER = 1.2
+_STEEPER = 1.5
 """How much of what is finer than ``_FINE`` pixels to each side a round adds."""
 _FINE, _SMOOTH, _WIDE = 4, 1, 6
 """Reaches of means: of what is sharpened, of what slopes are measured in, of what has one direction."""

@@ -39,7 +39,7 @@ TILE = 160
 UNNAMED = 0.75
 """What is left of the creativity when the words name no surface, only colours and measures: a sky is to stay one."""
 _UNPLACED = 256.0
-FIRST, CONTINUED = 0.45, 1.15
+FIRST, CONTINUED = 0.2, 1.15
 """Of the creativity while no surface is lent, since grain that is put into a smooth place is taken for roughness afterwards; and how
 strongly the picture's own texture goes on instead.
 """
