@@ -16,9 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from chainzoom.backbones.directions import directions
 from chainzoom.backbones.lattice import Numbers, drawn, mirrored, mixed
 from chainzoom.backbones.noise import NoiseField
-from chainzoom.backbones.pooling import Plane, along, pooled
+from chainzoom.backbones.pooling import Plane, pooled
 from chainzoom.images import Image, clip, resize
 from chainzoom.seeds import derive
 
@@ -52,7 +53,6 @@ _ROOM, _LEAST_ROOM, _SHADE = 0.18, 0.01, 4
 """Of the room that a place has towards black or white, whichever is nearer, what its texture's contrast may take, and what it always may:
 beyond it there are blots, which every later step enlarges. Light is a mean over so many pixels to each side.
 """
-_DIFFERENCE = (-0.5, 0.0, 0.5)
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _DARKEST = 0.1
 """Of the shading: what black still gets."""
@@ -80,7 +80,7 @@ class Texture:
         # The smoother side counts: a texture is rough on all sides, an edge is not.
         least = pooled(_least(typical, _SIDES), _SIDES - 1)
         same = np.exp(pooled(logs, _WIDE)) / np.sqrt(pooled(small * small, _WIDE))
-        even = np.minimum(1, same / _EVEN) ** _STEEP * np.clip((_ONE_WAY - _coherence(band)) / (_ONE_WAY - _MANY_WAYS), 0, 1)
+        even = np.minimum(1, same / _EVEN) ** _STEEP * np.clip((_ONE_WAY - directions(band, _WIDE)[0]) / (_ONE_WAY - _MANY_WAYS), 0, 1)
         found = np.minimum(typical, np.float32(_LIFT) * least)
         pattern = band / found * np.minimum(1, (_EDGE * found / small) ** 2)
         pattern /= np.sqrt(np.maximum(pooled(pattern * pattern, _OWN), 0.25))
@@ -121,13 +121,6 @@ def continued(made: Image, image: Image, noise: NoiseField, origin: tuple[int, i
 def _band(image: Image) -> Plane:
     plane = np.asarray(image @ _LUMA, np.float32)
     return plane - pooled(plane, _BAND)
-
-
-def _coherence(band: Plane) -> Plane:
-    """How far the gradients around each place lie along one line, 0 to 1, by their structure tensor (Bigün and Granlund 1987)."""
-    down, right = (along(band, _DIFFERENCE, 1, axis) for axis in (0, 1))
-    xx, yy, xy = (pooled(product, _WIDE) for product in (right * right, down * down, right * down))
-    return np.asarray(np.hypot(xx - yy, 2 * xy) / (xx + yy + np.float32(1e-7)), np.float32)
 
 
 def _least(plane: Plane, reach: int) -> Plane:

@@ -1,9 +1,8 @@
 """Edges of an enlargement made crisp: smoothed along their line and sharpened across it, in turn, without halos.
 
-What a small network enlarges has soft edges with the stairs of the pixels in them. The structure tensor says which way an edge runs (Bigün
-and Granlund 1987). Along it means are taken, which leave stairs out; across it the slope is made steeper, as a shock filter does (Osher and
-Rudin 1990; with the tensor's direction Weickert 2003), and never beyond what lies around. Grain stays: it is faint, or
-even (``continuation.py``).
+What a small network enlarges has soft edges with the stairs of the pixels in them. Along an edge means are taken, which leave stairs out;
+across it the slope is made steeper, as a shock filter does (Osher and Rudin 1990; by the structure tensor Weickert 2003), and never
+beyond what lies around. Grain stays: it is faint, or even (``continuation.py``).
 """
 
 from __future__ import annotations
@@ -12,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainzoom.backbones.continuation import Texture
-from chainzoom.backbones.pooling import Plane, along, pooled
+from chainzoom.backbones.directions import directions
+from chainzoom.backbones.pooling import Plane, pooled
 from chainzoom.correctors.consistency import project
 from chainzoom.images import Image, clip, resize
 
@@ -28,7 +28,6 @@ _AROUND = 3
 _CORE = 0.02
 """Contrast, 1 = full range, of which half is sharpened: grain is fainter."""
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-_SLOPE = (-0.5, 0.0, 0.5)
 
 
 def crisp(made: Image, image: Image) -> Image:
@@ -51,10 +50,7 @@ def crisp(made: Image, image: Image) -> Image:
 def _along_edges(image: Image) -> Image:
     """Means along the edges, the more the more the slopes around a place run one way."""
     plane = pooled(np.ascontiguousarray(image @ _LUMA), _SMOOTH)
-    down, right = (along(plane, _SLOPE, 1, axis) for axis in (0, 1))
-    xx, yy, xy = (pooled(product, _WIDE) for product in (right * right, down * down, right * down))
-    one_way = np.hypot(xx - yy, 2 * xy) / (xx + yy + np.float32(1e-7))
-    angle = (np.arctan2(2 * xy, xx - yy) + np.float32(np.pi)) / 2
+    one_way, angle = directions(plane, _WIDE)
     height, width = plane.shape
     rows, columns = np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)[None]
     down, right = np.sin(angle), np.cos(angle)

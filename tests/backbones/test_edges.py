@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from chainzoom.backbones.directions import directions
 from chainzoom.backbones.edges import crisp
 from chainzoom.correctors.consistency import consistency_db, project
 from chainzoom.images import Image, clip, psnr, resize
@@ -84,3 +85,15 @@ def test_pictures_of_few_pixels(size: tuple[int, int]) -> None:
     assert made.shape == (4 * size[0], 4 * size[1], 3)
     assert made.dtype == np.float32
     assert np.isfinite(made).all()
+
+
+@pytest.mark.parametrize("turn", [0.0, 30.0, 90.0, 150.0])
+def test_directions_run_along_lines_and_agree_there(turn: float) -> None:
+    y, x = np.mgrid[:64, :64].astype(np.float32)
+    lines = np.sin((y * np.cos(np.deg2rad(turn)) - x * np.sin(np.deg2rad(turn))) / 2).astype(np.float32)
+    agree, angle = directions(lines, 6)
+    assert agree[8:-8, 8:-8].min() > 0.95
+    away = (np.rad2deg(angle[8:-8, 8:-8]) - turn + 90) % 180 - 90
+    assert np.abs(away).max() < 4
+    grain = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
+    assert directions(grain, 6)[0].mean() < 0.4
