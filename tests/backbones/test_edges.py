@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from chainzoom.backbones.continuation import Texture
 from chainzoom.backbones.directions import directions
 from chainzoom.backbones.edges import crisp
 from chainzoom.correctors.consistency import consistency_db, project
@@ -65,6 +66,17 @@ def test_faint_grain_is_not_raised_and_plain_places_stay() -> None:
     assert made.std() < 1.1 * grain.std()
     plain = np.full((64, 64, 3), 0.25, np.float32)
     np.testing.assert_allclose(crisp(plain, plain[:16, :16]), plain, atol=1e-5)
+
+
+def test_strong_grain_stays_as_it_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = clip(
+        np.float32(0.5) + np.float32(0.08) * np.random.default_rng(3).normal(size=(64, 64, 1)).astype(np.float32) * np.ones(3, np.float32)
+    )
+    soft = clip(project(clip(resize(image, (256, 256))), image))
+    change = float(np.abs(crisp(soft, image) - soft).mean())
+    monkeypatch.setattr(Texture, "of", lambda image: Texture(*np.zeros((4, *image.shape[:2]), np.float32)))  # as if all were edges
+    sharpened = float(np.abs(crisp(soft, image) - soft).mean())
+    assert change < 0.15 * sharpened
 
 
 def test_a_part_is_what_the_whole_has_there() -> None:
