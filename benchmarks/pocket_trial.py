@@ -8,7 +8,7 @@ The trial: half a million parameters; a bicubic enlargement and what convolution
 with noise in every block and resize-convolutions; consistent by construction (the input less what the result's means are, enlarged, is
 added). A critic that sees the picture, its fine band and the words, and not the input; hinge loss. 96-pixel crops of the surfaces of one
 game (0 A.D.) and of photos, inputs blurred up to eightfold; every other step on its own pictures, one to three deep. Mean of the weights.
-Spectral norm (Miyato et al. 2018) keeps the critic in bounds: without it such a run ends in black and white specks.
+Spectral norm (Miyato et al. 2018), of which the description says nothing, keeps the critic in bounds.
 
 Needs chainzoom[train]. ``eval`` takes the options of ``chainzoom eval``.
 """
