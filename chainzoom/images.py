@@ -14,6 +14,9 @@ from PIL import Image as PILImage
 Image = NDArray[np.float32]
 """(H, W, 3) float32 RGB in [0, 1]."""
 
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""Weights of red, green and blue in luma (ITU-R BT.601)."""
+
 Kernel = Literal["nearest", "bicubic", "lanczos", "box"]
 
 _RESAMPLING = {

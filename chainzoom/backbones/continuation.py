@@ -20,7 +20,7 @@ from chainzoom.backbones.directions import directions
 from chainzoom.backbones.lattice import Numbers, drawn, mirrored, mixed
 from chainzoom.backbones.noise import NoiseField
 from chainzoom.backbones.pooling import Plane, pooled
-from chainzoom.images import Image, clip, resize
+from chainzoom.images import LUMA, Image, clip, resize
 from chainzoom.seeds import derive
 
 REACH = 13
@@ -53,7 +53,6 @@ _ROOM, _LEAST_ROOM, _SHADE = 0.18, 0.01, 4
 """Of the room that a place has towards black or white, whichever is nearer, what its texture's contrast may take, and what it always may:
 beyond it there are blots, which every later step enlarges. Light is a mean over so many pixels to each side.
 """
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _DARKEST = 0.1
 """Of the shading: what black still gets."""
 
@@ -111,15 +110,15 @@ def continued(made: Image, image: Image, noise: NoiseField, origin: tuple[int, i
     has = np.exp(pooled(np.log(np.sqrt(pooled(band * band, _SMALL)) + np.float32(_FAINT)), 4 * _TYPICAL))
     missing = np.float32(amount) * np.sqrt(np.maximum(wanted**2 - has**2, 0))
     under = clip(resize(image, size))
-    shade = (under + np.float32(_DARKEST)) / ((under @ _LUMA) + np.float32(_DARKEST))[..., None]
-    light = pooled(np.ascontiguousarray(under @ _LUMA), _SHADE)
+    shade = (under + np.float32(_DARKEST)) / ((under @ LUMA) + np.float32(_DARKEST))[..., None]
+    light = pooled(np.ascontiguousarray(under @ LUMA), _SHADE)
     missing = np.minimum(missing, np.float32(_ROOM) * np.minimum(light, 1 - light) + np.float32(_LEAST_ROOM))
     grain = missing * _laid(texture.pattern, made.shape[0] // image.shape[0], noise, origin)
     return clip(made + grain[..., None] * shade)
 
 
 def _band(image: Image) -> Plane:
-    plane = np.asarray(image @ _LUMA, np.float32)
+    plane = np.asarray(image @ LUMA, np.float32)
     return plane - pooled(plane, _BAND)
 
 

@@ -14,7 +14,7 @@ from chainzoom.backbones.continuation import Texture
 from chainzoom.backbones.directions import directions
 from chainzoom.backbones.pooling import Plane, pooled
 from chainzoom.correctors.consistency import project
-from chainzoom.images import Image, clip, resize
+from chainzoom.images import LUMA, Image, clip, resize
 
 _ROUNDS = 3
 _STEEPER = 1.5
@@ -27,7 +27,6 @@ _AROUND = 3
 """Pixels to each side whose least and greatest value are the limits of a round."""
 _CORE = 0.02
 """Contrast, 1 = full range, of which half is sharpened: grain is fainter."""
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def crisp(made: Image, image: Image) -> Image:
@@ -49,7 +48,7 @@ def crisp(made: Image, image: Image) -> Image:
 
 def _along_edges(image: Image) -> Image:
     """Means along the edges, the more the more the slopes around a place run one way."""
-    plane = pooled(np.ascontiguousarray(image @ _LUMA), _SMOOTH)
+    plane = pooled(np.ascontiguousarray(image @ LUMA), _SMOOTH)
     one_way, angle = directions(plane, _WIDE)
     height, width = plane.shape
     rows, columns = np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)[None]
@@ -58,7 +57,7 @@ def _along_edges(image: Image) -> Image:
     for step in (*range(-_LINE, 0), *range(1, _LINE + 1)):
         # The nearest pixel will do: means of many leave no stairs, and four times as many would take four times as long.
         y, x = np.clip(np.rint(rows + step * down), 0, height - 1), np.clip(np.rint(columns + step * right), 0, width - 1)
-        total += pixels[y.astype(np.intp) * width + x.astype(np.intp)]
+        total += pixels.take(y.astype(np.intp) * width + x.astype(np.intp), axis=0)
     return np.asarray(image + one_way[..., None] * (total / np.float32(2 * _LINE + 1) - image), np.float32)
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from chainzoom.backbones.pooling import Plane, along, pooled
-from chainzoom.images import Image
+from chainzoom.images import LUMA, Image
 
 REACH = 12
 """Pixels around a place that decide its figure; windows that share so many agree on it."""
 _POOL = 5
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _FIT = 1.9
 """Where there is contrast, photos enlarged by 1, 1.41, 2, 2.83 and 4 come out at 1.0, 0.70, 0.51, 0.36 and 0.27 (docs/adaptive.md)."""
 _NATURAL = 0.3
@@ -31,7 +30,7 @@ def sharpness(image: Image) -> Plane:
     The strength of the finest octave (periods of 2 to 4 pixels) is compared with that of the third one (8 to 16). Where there is next to
     no contrast nothing seems lost: a clear sky and a wall far out of focus look alike, and both count as sharp.
     """
-    plane = np.asarray(image @ _LUMA, dtype=np.float32)
+    plane = np.asarray(image @ LUMA, dtype=np.float32)
     fine = plane - _smooth(plane, 1)
     fine -= _smooth(fine, 1)
     second = _smooth(_smooth(plane, 1), 2)

@@ -10,14 +10,13 @@ import numpy as np
 
 from chainzoom.backbones.pocket_network import DARKEST
 from chainzoom.backbones.pooling import Plane, pooled
-from chainzoom.images import Image
+from chainzoom.images import LUMA, Image
 
 REACH = 12
 """Pixels around a place that decide its figure; windows that share so many agree on it."""
 _NEAR, _AROUND, _SHADE = 2, 10, 4
 _FAINT = 1e-3
 """A quarter of a grey level: what counts as smooth."""
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def roughness(image: Image) -> Plane:
@@ -25,7 +24,7 @@ def roughness(image: Image) -> Plane:
 
     Typical is the geometric mean: an edge between two smooth sides is one rough line in a smooth place, and does not make it rough.
     """
-    plane = np.asarray(image @ _LUMA, np.float32)
+    plane = np.asarray(image @ LUMA, np.float32)
     plane = plane - plane.mean()  # squares of small numbers lose nothing
     level = pooled(plane, _NEAR)
     power = np.maximum(pooled(plane * plane, _NEAR) - level * level, 0)
@@ -34,7 +33,7 @@ def roughness(image: Image) -> Plane:
 
 def lightness(image: Image) -> Plane:
     """(H, W, 3) to (H, W): mean luma around each pixel, in [0, 1]."""
-    return np.asarray(np.clip(pooled(np.asarray(image @ _LUMA, np.float32), _SHADE), 0, 1), np.float32)
+    return np.asarray(np.clip(pooled(np.asarray(image @ LUMA, np.float32), _SHADE), 0, 1), np.float32)
 
 
 def vividness(image: Image) -> Plane:
@@ -43,4 +42,4 @@ def vividness(image: Image) -> Plane:
     A shading changes every colour by its own share: in a purple petal red and blue swing far and luma hardly does.
     """
     colours = np.stack([pooled(np.ascontiguousarray(image[..., k], np.float32), _SHADE) for k in range(3)], axis=-1) + np.float32(DARKEST)
-    return np.asarray(np.maximum(np.sqrt((colours * colours).mean(axis=-1)) / (colours @ _LUMA), 1), np.float32)
+    return np.asarray(np.maximum(np.sqrt((colours * colours).mean(axis=-1)) / (colours @ LUMA), 1), np.float32)
